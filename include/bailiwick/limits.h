@@ -1,0 +1,48 @@
+/* Every size and count we accept, with its reason. Bytes unless the name says otherwise. */
+#ifndef BAILIWICK_LIMITS_H
+#define BAILIWICK_LIMITS_H
+
+enum {
+    BW_REGION_MAX       = 16,           /* with BW_TENANT_MAX it must leave a token label its 32 bytes */
+    BW_TENANT_MAX       = 36,           /* a UUID as text fits */
+    BW_PRINCIPAL_MAX    = 64,           /* the name at the end of a SPIFFE id */
+    BW_TRUST_DOMAIN_MAX = 253,          /* RFC 1035 name */
+    BW_SPIFFE_MAX       = 2048,         /* SPIFFE-ID 2.3 */
+    BW_KEY_ID_LEN       = 16,           /* random; 32 hexadecimal digits in a key name */
+    BW_KEY_NAME_MAX     = 3 + BW_REGION_MAX + 1 + BW_TENANT_MAX + 5 + 32, /* bw:<region>:<tenant>:key/<id> */
+    BW_REQUEST_ID_LEN   = 16,
+    BW_LABEL_MAX        = 128,          /* CKA_LABEL */
+    BW_CKA_ID_MAX       = 100,          /* libp11 breaks beyond */
+    BW_ALIAS_MAX        = 64,
+    BW_ALIASES_MAX      = 16,           /* count, per key */
+    BW_TAG_MAX          = 128,          /* name and value each */
+    BW_TAGS_MAX         = 32,           /* count, per key */
+    BW_DESCRIPTION_MAX  = 1024,
+
+    BW_DATA_MAX         = 512 * 1024,   /* what one operation takes; larger files go by envelope */
+    BW_MESSAGE_MAX      = 1024 * 1024,  /* a gRPC message, with room for BW_DATA_MAX and its frame */
+    BW_BATCH_MAX        = 256,          /* operations in one Batch */
+    BW_AAD_MAX          = 64 * 1024,
+    BW_OAEP_LABEL_MAX   = 1024,
+    BW_IV_MAX           = 256,          /* SP 800-38D allows more; nobody uses it */
+    BW_RANDOM_MAX       = 64 * 1024,    /* one Random call */
+    BW_CONTEXT_PAIRS_MAX= 32,           /* encryption context */
+    BW_CONTEXT_TEXT_MAX = 512,          /* key and value each */
+    BW_SEALED_MAX       = 1024,         /* a sealed session key */
+    BW_WRAPPED_MAX      = 8 * 1024,     /* a wrapped private key of RSA-4096 with room */
+    BW_SIGNATURE_MAX    = 1024,
+    BW_OBJECT_MAX       = 64 * 1024,    /* a certificate or data object's value */
+    BW_PIN_MAX          = 255,          /* CK_ULONG in theory, 255 in every module met */
+
+    BW_AES_BLOCK        = 16,
+    BW_GCM_IV_LEN       = 12,
+    BW_GCM_TAG_MAX      = 16,
+
+    BW_PAGE_DEFAULT     = 100,          /* rows of a list call */
+    BW_PAGE_MAX         = 1000,
+
+    BW_DEADLINE_DEFAULT_MS = 5000,      /* PKCS#11 callers name none */
+    BW_DEADLINE_MAX_MS     = 600 * 1000
+};
+
+#endif
