@@ -117,14 +117,14 @@ static struct bw_context context_of(const struct bw_job *job)
 }
 
 static bw_result ask_policy(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key, unsigned use,
-                            struct bw_context context, const char **ret_rule)
+                            struct bw_context context, bool release, const char **ret_rule)
 {
     const struct bw_request *request = &job->request;
     struct bw_policy_question question = {
         .caller = &job->caller.identity, .home = &daemon->region, .use = use,
         .mechanism = request->mechanism.row ? request->mechanism.row->type : CK_UNAVAILABLE_INFORMATION,
         .context = context,
-        .purpose = request->purpose ? request->purpose : "", .release = request->release, .now_us = wall_us(),
+        .purpose = request->purpose ? request->purpose : "", .release = release, .now_us = wall_us(),
     };
 
     BW_CHECK(key->uses & use, BW_NOT_PERMITTED, "key has no such use");
@@ -170,7 +170,7 @@ static bw_result grant_key(struct bw_daemon *daemon, const struct bw_job *job, s
     BW_TRY(check_state(grant->key));
     grant->version = bw_key_version_of(grant->key, job->request.version);
     BW_TRY(check_version(grant->version, use));
-    return ask_policy(daemon, job, grant->key, use, context_of(job), &grant->rule);
+    return ask_policy(daemon, job, grant->key, use, context_of(job), false, &grant->rule);
 }
 
 static bw_result check_name(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key_name *name)
@@ -227,6 +227,14 @@ bw_result bw_authorise_sealed(struct bw_daemon *daemon, struct bw_job *job, cons
     return bw_success();
 }
 
+bw_result bw_authorise_release(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const char *rule;
+
+    BW_CHECK(job->grant->key != NULL, BW_NOT_PERMITTED, "only a master key's policy can release");
+    return ask_policy(daemon, job, job->grant->key, job->method->use, context_of(job), true, &rule);
+}
+
 bw_result bw_authorise_target(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key_name *name, struct bw_context context)
 {
     struct bw_grant *grant = job->grant;
@@ -239,7 +247,7 @@ bw_result bw_authorise_target(struct bw_daemon *daemon, struct bw_job *job, cons
     BW_TRY(check_state(grant->target));
     BW_TRY(check_version(bw_key_primary(grant->target), BW_USE_WRAP));
     grant->target_context = context;
-    return ask_policy(daemon, job, grant->target, BW_USE_WRAP, context, &rule);
+    return ask_policy(daemon, job, grant->target, BW_USE_WRAP, context, false, &rule);
 }
 
 /* ---- once more, under the log's order ---- */
@@ -267,7 +275,7 @@ static bw_result check_now(struct bw_daemon *daemon, struct bw_job *job, const s
     BW_TRY(find_key(daemon, job, &then->name, &now));
     bw_result still = check_state(now);
     if (bw_ok(still) && use != 0)
-        still = ask_policy(daemon, job, now, use, context, &rule);
+        still = ask_policy(daemon, job, now, use, context, false, &rule);
     bw_key_unref(now);
     return still;
 }
