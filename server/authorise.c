@@ -13,6 +13,7 @@ struct bw_grant {
     const struct bw_key         *key;
     const struct bw_key_version *version; /* of key */
     const struct bw_key         *target;
+    unsigned                     target_use;     /* 0: it is only wrapped, by key */
     struct bw_context            target_context; /* borrowed from the request, as long as the job */
     const char                  *rule;
 };
@@ -207,24 +208,34 @@ bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job)
     return decided;
 }
 
-bw_result bw_authorise_sealed(struct bw_daemon *daemon, struct bw_job *job, const struct bw_session_key *what, unsigned use)
+/* The master key that a session key came out of, if any: enabled, and still about this caller. */
+static bw_result find_origin(struct bw_daemon *daemon, const struct bw_job *job, const bw_key_id *id, const struct bw_key **ret_key)
 {
     static const bw_key_id none;
-    struct bw_grant *grant = job->grant;
+    struct bw_key_name name = { .region = daemon->region, .tenant = job->caller.identity.tenant, .id = *id };
 
-    BW_CHECK(what->uses & use, BW_NOT_PERMITTED, "session key has no such use");
-    if (bw_key_id_equal(&what->origin, &none))
+    bw_key_unref(*ret_key);
+    *ret_key = NULL;
+    if (bw_key_id_equal(id, &none))
         return bw_success();
-
-    struct bw_key_name origin = { .region = daemon->region, .tenant = job->caller.identity.tenant, .id = what->origin };
-    const struct bw_key *key = NULL;
-    BW_TRY(find_key(daemon, job, &origin, &key));
-    bw_key_unref(grant->key);
-    grant->key     = key;
-    grant->version = NULL;
-    BW_TRY(check_state(key));
-    BW_CHECK(bw_policy_concerns(key->policy, &job->caller.identity, &daemon->region), BW_NOT_PERMITTED, "policy of the session key's origin");
+    BW_TRY(find_key(daemon, job, &name, ret_key));
+    BW_TRY(check_state(*ret_key));
+    BW_CHECK(bw_policy_concerns((*ret_key)->policy, &job->caller.identity, &daemon->region), BW_NOT_PERMITTED, "policy of the session key's origin");
     return bw_success();
+}
+
+bw_result bw_authorise_sealed(struct bw_daemon *daemon, struct bw_job *job, const struct bw_session_key *what, unsigned use)
+{
+    BW_CHECK(what->uses & use, BW_NOT_PERMITTED, "session key has no such use");
+    job->grant->version = NULL;
+    return find_origin(daemon, job, &what->origin, &job->grant->key);
+}
+
+bw_result bw_authorise_wrapped(struct bw_daemon *daemon, struct bw_job *job, const struct bw_session_key *what)
+{
+    BW_CHECK(what->extractable, BW_NOT_PERMITTED, "session key was not made extractable");
+    job->grant->target_use = 0;
+    return find_origin(daemon, job, &what->origin, &job->grant->target);
 }
 
 bw_result bw_authorise_release(struct bw_daemon *daemon, struct bw_job *job)
@@ -247,6 +258,7 @@ bw_result bw_authorise_target(struct bw_daemon *daemon, struct bw_job *job, cons
     BW_TRY(check_state(grant->target));
     BW_TRY(check_version(bw_key_primary(grant->target), BW_USE_WRAP));
     grant->target_context = context;
+    grant->target_use     = BW_USE_WRAP;
     return ask_policy(daemon, job, grant->target, BW_USE_WRAP, context, false, &rule);
 }
 
@@ -302,5 +314,5 @@ bw_result bw_authorise_again(struct bw_daemon *daemon, struct bw_job *job)
         return bw_success();
     BW_TRY(check_tenant_now(daemon, job));
     BW_TRY(check_now(daemon, job, grant->key, job->request.sealed.len ? 0 : job->method->use, context_of(job)));
-    return check_now(daemon, job, grant->target, BW_USE_WRAP, grant->target_context);
+    return check_now(daemon, job, grant->target, grant->target_use, grant->target_context);
 }

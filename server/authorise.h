@@ -18,6 +18,9 @@ bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job);
  * the session keys that came out of it. The job's grant then holds the origin. */
 bw_result bw_authorise_sealed(struct bw_daemon *daemon, struct bw_job *job, const struct bw_session_key *what, unsigned use);
 
+/* The same for a session key that another one is to wrap. The grant holds its origin as target. */
+bw_result bw_authorise_wrapped(struct bw_daemon *daemon, struct bw_job *job, const struct bw_session_key *what);
+
 /* Whether the value of a session key that comes out of the granted key may go to the application. */
 bw_result bw_authorise_release(struct bw_daemon *daemon, struct bw_job *job);
 

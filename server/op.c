@@ -23,17 +23,21 @@ static bw_result open_token(const struct bw_job *job, struct bw_token **ret_toke
     return bw_success();
 }
 
-bw_result bw_op_unseal(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, unsigned use,
-                       struct bw_hsm_object **ret_object, struct bw_session_key *ret_what)
+bw_result bw_op_unseal(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, struct bw_hsm_object **ret_object, struct bw_session_key *ret_what)
 {
-    BW_AUTO(hsm_object) object = NULL;
-    struct bw_session_key what;
     struct bw_token *token;
 
     BW_TRY(open_token(job, &token));
-    BW_TRY(bw_hsm_unseal(token, &daemon->region, &job->caller.identity.tenant, sealed, &object, &what));
+    return bw_hsm_unseal(token, &daemon->region, &job->caller.identity.tenant, sealed, ret_object, ret_what);
+}
+
+static bw_result session_object(struct bw_daemon *daemon, struct bw_job *job, unsigned use, struct bw_hsm_object **ret_object)
+{
+    BW_AUTO(hsm_object) object = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(bw_op_unseal(daemon, job, job->request.sealed, &object, &what));
     BW_TRY(bw_authorise_sealed(daemon, job, &what, use));
-    *ret_what   = what;
     *ret_object = bw_take(&object);
     return bw_success();
 }
@@ -41,12 +45,12 @@ bw_result bw_op_unseal(struct bw_daemon *daemon, struct bw_job *job, bw_bytes se
 bw_result bw_op_object(struct bw_daemon *daemon, struct bw_job *job, unsigned use, struct bw_hsm_object **ret_object)
 {
     const struct bw_key *key = bw_grant_key(job->grant);
-    struct bw_session_key what;
     struct bw_token *token;
 
     if (job->request.sealed.len > 0)
-        return bw_op_unseal(daemon, job, job->request.sealed, use, ret_object, &what);
+        return session_object(daemon, job, use, ret_object);
     BW_TRY(open_token(job, &token));
+    BW_CHECK_AT(key != NULL, BW_BAD_ARGUMENT, "key", "missing");
     return bw_hsm_key(token, &key->name.id, bw_grant_version(job->grant)->number, ret_object);
 }
 

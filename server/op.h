@@ -12,9 +12,8 @@ void *bw_op_reply(struct bw_job *job);
  * for this use. The caller gives the reference back. */
 bw_result bw_op_object(struct bw_daemon *daemon, struct bw_job *job, unsigned use, struct bw_hsm_object **ret_object);
 
-/* Another sealed session key of the caller's tenant: the one to be wrapped. */
-bw_result bw_op_unseal(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, unsigned use,
-                       struct bw_hsm_object **ret_object, struct bw_session_key *ret_what);
+/* Opens sealed bytes of the caller's tenant; nothing is authorised yet. */
+bw_result bw_op_unseal(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, struct bw_hsm_object **ret_object, struct bw_session_key *ret_what);
 
 /* len random bytes of the tenant's HSM, from the arena. */
 bw_result bw_op_draw(struct bw_job *job, size_t len, bw_bytes *ret_bytes);

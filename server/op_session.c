@@ -110,6 +110,17 @@ bw_result bw_op_derive_key(struct bw_daemon *daemon, struct bw_job *job)
     return describe(daemon, job, object, &what, &reply->key);
 }
 
+static bw_result unseal_wrapped(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, struct bw_hsm_object **ret_target)
+{
+    BW_AUTO(hsm_object) target = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(bw_op_unseal(daemon, job, sealed, &target, &what));
+    BW_TRY(bw_authorise_wrapped(daemon, job, &what));
+    *ret_target = bw_take(&target);
+    return bw_success();
+}
+
 /* What is to be wrapped: a sealed session key, or the value of one that the application holds itself. */
 static bw_result find_wrapped(struct bw_daemon *daemon, struct bw_job *job, struct bw_hsm_object **ret_target)
 {
@@ -118,13 +129,8 @@ static bw_result find_wrapped(struct bw_daemon *daemon, struct bw_job *job, stru
     struct bw_session_key what = { .key_type = CKK_GENERIC_SECRET, .region = daemon->region, .tenant = job->caller.identity.tenant };
 
     BW_CHECK_AT(sealed_given != (request->value.len > 0), BW_BAD_ARGUMENT, "target", "give one: a sealed session key, or a value");
-    if (sealed_given) {
-        BW_TRY(bw_op_unseal(daemon, job, bw_wire_bytes(request->target->sealed), 0, ret_target, &what));
-        if (what.extractable)
-            return bw_success();
-        bw_hsm_object_unref(*ret_target);
-        return bw_fail(BW_KEY_UNWRAPPABLE, "session key was not made extractable");
-    }
+    if (sealed_given)
+        return unseal_wrapped(daemon, job, bw_wire_bytes(request->target->sealed), ret_target);
     BW_CHECK_AT(request->value.len <= BW_WRAPPED_MAX, BW_TOO_LARGE, "value", "longer than 8192 bytes");
     what.length = (uint32_t)request->value.len;
     return bw_hsm_import_session(bw_grant_tenant(job->grant)->token, bw_wire_bytes(request->value), &what, ret_target);

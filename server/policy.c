@@ -2,6 +2,7 @@
 
 #include <fnmatch.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -36,8 +37,6 @@ struct bw_policy {
     struct rule    *rules;
     size_t          rule_count;
 };
-
-const char bw_policy_default[] = "{\"rules\": [{\"name\": \"applications at home\", \"principals\": [\"app/*\"]}]}";
 
 void bw_policy_free(struct bw_policy *policy)
 {

@@ -39,7 +39,7 @@ void      bw_policy_free(struct bw_policy *policy);
 BW_DEFINE_AUTO(policy)
 
 /* The text of the policy that a key has when none was given. */
-extern const char bw_policy_default[];
+#define BW_POLICY_DEFAULT "{\"rules\": [{\"name\": \"applications at home\", \"principals\": [\"app/*\"]}]}"
 
 /* Whether any rule is about this caller at all, whatever the operation: keys that have none are not shown to it. */
 bool bw_policy_concerns(const struct bw_policy *policy, const struct bw_identity *caller, const bw_region *home);
