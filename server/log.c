@@ -88,7 +88,7 @@ static void put_time(struct line *line)
 {
     struct timespec now;
     struct tm utc;
-    char text[40], fraction[16];
+    char text[40], fraction[32];
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)gmtime_r(&now.tv_sec, &utc);
