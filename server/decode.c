@@ -267,14 +267,13 @@ static bw_result mechanism(const struct at *at)
 static bw_result envelope(const struct at *at)
 {
     struct bw_request *request = &at->job->request;
-    struct bw_envelope parsed;
 
-    BW_TRY(data(at));
-    bw_result result = bw_envelope_parse(request->data, &parsed);
+    BW_TRY(bytes(at));
+    bw_result result = bw_envelope_parse(bytes_of(at), &request->envelope);
     if (!bw_ok(result))
         return refuse(at, result.code, "not an envelope");
-    request->key     = parsed.key;
-    request->version = parsed.version;
+    request->key     = request->envelope.key;
+    request->version = request->envelope.version;
     request->has_key = true;
     return bw_success();
 }
@@ -291,7 +290,6 @@ static bw_result session_template(const struct at *at)
         return refuse_inside(at, BW_TEMPLATE_INVALID, "length", "more than 512 bytes");
     if (t->n_uses > 7)
         return refuse_inside(at, BW_TEMPLATE_INVALID, "uses", "more than there are");
-    at->job->request.release = t->extractable;
     return bw_success();
 }
 
