@@ -5,6 +5,7 @@
 #include "bailiwick/names.h"
 
 struct bw_config;
+struct bw_log;
 struct bw_hsm;
 struct bw_token;
 struct bw_store;
@@ -16,13 +17,14 @@ struct bw_trust;
 
 struct bw_daemon {
     const struct bw_config *config;
+    struct bw_log          *log;
     bw_region               region;
     struct bw_hsm          *hsm;
     struct bw_token        *token;      /* the region's own */
     struct bw_store        *store;
     struct bw_registry     *registry;
     struct bw_audit        *audit;
-    struct bw_trust        *trust;      /* certificates, CRL: authenticate.h */
+    struct bw_trust        *trust;      /* certificates, CRL */
     struct bw_workers      *workers;
     struct bw_listener     *listener;
 };

@@ -25,6 +25,7 @@ static const char *const pragmas[] = {
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA recursive_triggers = ON",  /* or a REPLACE would delete past them */
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
 };
