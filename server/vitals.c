@@ -30,8 +30,9 @@ static bw_result ask_store(struct bw_daemon *daemon)
     static const bw_tenant nobody;
     struct bw_arena arena = { 0 };
     bw_bytes reply;
+    bool found;
 
-    bw_result result = bw_store_find_request(daemon->store, &nobody, bw_bytes_of(nothing, BW_REQUEST_ID_LEN), nothing, &arena, &reply);
+    bw_result result = bw_store_find_request(daemon->store, &nobody, bw_bytes_of(nothing, BW_REQUEST_ID_LEN), nothing, &arena, &found, &reply);
     bw_arena_clear(&arena);
     return result;
 }
