@@ -34,10 +34,27 @@ static struct {
     bool                traces;
 } module = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .sessions = BW_SESSIONS_EMPTY };
 
-/* ---- fork ---- */
+/* ---- fork ----
+ *
+ * The forking thread waits until no other is in the middle of C_Initialize or C_Finalize, or inside OpenSSL on a client's
+ * behalf: what such a thread holds would stay held in the child, OpenSSL's own locks among it. */
 
-/* In the child, alone, right after fork: plain stores and nothing else. Locks are made anew, for a thread of the parent may
- * have held them; everything else stays where it is until C_Initialize abandons it. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&module.lock);
+    for (size_t i = 0; module.slots != NULL && i < module.conf.slot_count; i++)
+        bw_client_before_fork(module.slots[i]->remote.client);
+}
+
+static void in_parent(void)
+{
+    for (size_t i = 0; module.slots != NULL && i < module.conf.slot_count; i++)
+        bw_client_after_fork(module.slots[i]->remote.client);
+    pthread_mutex_unlock(&module.lock);
+}
+
+/* In the child, alone: plain stores and nothing else. Locks are made anew; everything else stays where it is until
+ * C_Initialize abandons it. */
 static void in_child(void)
 {
     if (atomic_load(&module.phase) != PHASE_OUT)
@@ -147,7 +164,7 @@ static bw_result initialize_locked(const char *config)
         abandon();
         set_phase(PHASE_OUT);
     }
-    BW_CHECK(module.watches_forks || pthread_atfork(NULL, NULL, in_child) == 0, BW_NO_MEMORY, "fork handler");
+    BW_CHECK(module.watches_forks || pthread_atfork(before_fork, in_parent, in_child) == 0, BW_NO_MEMORY, "fork handler");
     module.watches_forks = true;
 
     BW_TRY(remember(config));
