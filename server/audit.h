@@ -1,0 +1,86 @@
+/* The audit log's append path: nothing is released before its record is durable.
+ *
+ * One append-only SQLite table, no secondary index, synchronous=FULL. Whoever flushes commits all that is pending in one
+ * transaction, unless another thread is doing so: then that one takes it too. So a lone caller never waits for company,
+ * and under load a commit carries many records.
+ *
+ * Under the log's order, before it is written, each entry is asked once more whether it still holds (promise 7): a change
+ * that was acknowledged before is always seen. */
+#ifndef BW_SERVER_AUDIT_H
+#define BW_SERVER_AUDIT_H
+
+#include "record.h"
+
+struct bw_audit;
+
+struct bw_audit_options {
+    const char *dir;        /* audit.db lives here; the query index beside it, which can be rebuilt */
+    bw_region   region;
+    const char *node;
+    const char *host;       /* origins begin with it: <host>/audit/t/<uuid> */
+};
+bw_result bw_audit_create(const struct bw_audit_options *options); /* on purpose, once per region */
+bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit **ret_audit);
+void      bw_audit_close(struct bw_audit *audit);
+static inline void bw_audit_free(struct bw_audit *audit) { bw_audit_close(audit); }
+BW_DEFINE_AUTO(audit)
+
+/* A tenant's log, made on its first call. Number 0 is the region's own. */
+bw_result   bw_audit_log_of(struct bw_audit *audit, const bw_tenant *tenant, uint32_t *ret_log);
+const char *bw_audit_origin(struct bw_audit *audit, uint32_t log); /* lives as long as audit */
+
+/* One thing that waits for its record. Embedded in what waits; owned by it. */
+struct bw_audit_entry {
+    struct bw_audit_entry *next;
+    struct bw_record       record;
+    /* Under the log's order, just before the record is written. May turn the record into a denial. NULL: nothing to ask. */
+    void                 (*confirm)(struct bw_audit_entry *entry);
+    /* When the record is durable (BW_OK, index set) or cannot be (BW_AUDIT_UNAVAILABLE). Any thread; the entry is the callee's again. */
+    void                 (*done)(struct bw_audit_entry *entry, bw_result written);
+    uint64_t               index; /* in its log */
+};
+
+/* Queues. Nothing happens before somebody flushes. Any thread. */
+void bw_audit_put(struct bw_audit *audit, struct bw_audit_entry *entry);
+
+/* Commits all that is queued, unless another thread is at it and will take it along. */
+void bw_audit_flush(struct bw_audit *audit);
+
+/* Writes one record and waits until it is durable: for intents, on worker threads. */
+bw_result bw_audit_write(struct bw_audit *audit, const struct bw_record *record, uint64_t *ret_index);
+
+/* Whether records can be written now: space, clock, last commit. BW_AUDIT_UNAVAILABLE, BW_CLOCK_UNAVAILABLE. */
+bw_result bw_audit_health(struct bw_audit *audit);
+
+/* Intents without an outcome, oldest first: for start-up. */
+bw_result bw_audit_each_open_intent(struct bw_audit *audit, bw_result (*each)(void *self, uint32_t log, uint64_t index, const struct bw_record *record), void *self);
+
+struct bw_audit_stats { uint64_t records, commits; };
+void bw_audit_stats(struct bw_audit *audit, struct bw_audit_stats *ret_stats);
+
+/* Keyed hash of additional data or encryption context under a key that never leaves this node. */
+void bw_audit_tag(struct bw_audit *audit, uint32_t log, bw_bytes data, uint8_t ret_tag[static 32]);
+
+/* ---- queries: from an index that a background thread feeds; an answer is never behind what is durable when asked ---- */
+
+struct bw_audit_query {
+    uint32_t        log;
+    bool            has_key;
+    bw_key_id       key;
+    const char     *principal;      /* exact SPIFFE id, or NULL */
+    const uint32_t *operations;     size_t operation_count; /* 0: any */
+    const enum bw_outcome *outcomes; size_t outcome_count;  /* 0: any */
+    int64_t         from_us, to_us; /* 0: open */
+    const uint8_t  *request_id;     /* or NULL */
+    uint64_t        from_index;     /* where to go on */
+    bool            newest_first;   /* from_index 0 then means from the end */
+    uint32_t        limit;
+};
+
+/* A record as stored: each class's bytes verbatim, with its salt in front (AUDIT_FORMAT.md). From the arena. */
+struct bw_audit_row { uint64_t index; bw_bytes essential, who, context; };
+
+bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *query, struct bw_arena *arena,
+                        struct bw_audit_row **ret_rows, size_t *ret_count, uint64_t *ret_next_index, uint64_t *ret_log_size, bool *ret_more);
+
+#endif

@@ -1,0 +1,33 @@
+/* The daemon's configuration: an INI file, one table of settings in config.c. */
+#ifndef BW_SERVER_CONFIG_H
+#define BW_SERVER_CONFIG_H
+
+#include "bailiwick/names.h"
+
+struct bw_config {
+    bw_region   region;            /* [region] name */
+    char       *node;              /*          node */
+    char       *trust_domain;      /*          trust_domain */
+    char       *listen;            /* [listen] address, "host:port" */
+    char       *certificate;       /* [tls]    certificate */
+    char       *key;               /*          key */
+    char       *ca;                /*          ca */
+    char       *crl;               /*          crl, or NULL */
+    char       *hsm_module;        /* [hsm]    module */
+    char       *pin_dir;           /*          pin_dir: region.pin, tenant-<name>.pin, mode 0600 */
+    unsigned    hsm_sessions;      /*          sessions, per token */
+    char       *store_dir;         /* [store]  dir */
+    char       *audit_dir;         /* [audit]  dir */
+    char       *audit_guard;       /*          guard: a file on another volume, or NULL */
+    unsigned    in_flight;         /* [limits] in_flight: calls at once */
+    unsigned    workers;           /*          workers; 0: as many as processors */
+    bool        log_json;          /* [log]    format = text | json */
+};
+
+/* Unknown, missing and malformed settings are refused; message (at most room bytes) then names file, section, setting and
+ * what to do. */
+bw_result bw_config_load(const char *path, struct bw_config **ret_config, char *message, size_t room);
+void      bw_config_free(struct bw_config *config);
+BW_DEFINE_AUTO(config)
+
+#endif

@@ -1,0 +1,86 @@
+/* What travels through the stages. A call is one RPC as it came; a job is one operation in it: a plain call has one, a
+ * Batch has several, each with its own grant, result and record. Everything hangs on the call's arena and is wiped with it. */
+#ifndef BW_SERVER_JOB_H
+#define BW_SERVER_JOB_H
+
+#include <stdatomic.h>
+
+#include "audit.h"
+#include "bailiwick/mechanism.h"
+#include "bailiwick/names.h"
+#include "method.h"
+
+struct bw_daemon;
+struct bw_grant;
+struct bw_key;
+struct bw_text_pair;
+
+/* The other end, as the transport knows it. Filled by listen.c. */
+struct bw_peer {
+    bw_bytes spiffe_id;      /* empty: the certificate has none, or more than one */
+    bw_bytes certificate;    /* PEM */
+    char     address[64];
+};
+
+/* Stage authenticate. */
+struct bw_caller {
+    struct bw_identity identity;
+    char               spiffe_id[BW_SPIFFE_MAX + 1];
+    uint8_t            certificate[32];  /* SHA-256 of its DER */
+    bool               known;
+};
+
+/* Stage decode. Borrowed from the arena; all bounds checked. */
+struct bw_request {
+    uint8_t             request_id[BW_REQUEST_ID_LEN];
+    bool                request_id_given;
+    bool                has_key;
+    struct bw_key_name  key;          /* has_key */
+    uint32_t            version;      /* 0: primary */
+    bw_bytes            sealed;       /* instead of key */
+    struct bw_mechanism mechanism;    /* row NULL: none named */
+    bw_bytes            data;         /* plaintext, ciphertext, wrapped key, envelope, message or digest to sign */
+    bw_bytes            signature;
+    struct bw_text_pair *context;     size_t context_count;  /* encryption context, sorted by name */
+    const char         *purpose;      /* "" when none */
+    bool                release;      /* asks for a session key's value */
+    const ProtobufCMessage *message;  /* of method->request: what is particular to the method */
+};
+
+/* Stage operate. */
+struct bw_reply {
+    ProtobufCMessage *message;        /* of method->reply, or NULL; its receipt is filled after the commit */
+    const char       *home_region;    /* told with BW_WRONG_REGION */
+};
+
+struct bw_job {
+    struct bw_audit_entry  entry;     /* first: the committer hands back this */
+    struct bw_daemon      *daemon;
+    struct bw_call        *call;
+    struct bw_job         *next;      /* in a worker's queue */
+    const struct bw_method *method;
+    struct bw_caller       caller;
+    struct bw_request      request;
+    struct bw_grant       *grant;     /* stage authorise; freed with the job */
+    struct bw_reply        reply;
+    bw_result              result;
+    const char            *stage;     /* name of the last one entered, for the log */
+    unsigned               stage_nr;
+    bool                   on_worker;
+    int64_t                started_us; /* CLOCK_MONOTONIC */
+};
+
+struct bw_call {
+    struct bw_arena         arena;
+    struct bw_daemon       *daemon;
+    const struct bw_method *method;
+    bw_bytes                message;      /* the request's bytes */
+    struct bw_peer          peer;
+    int64_t                 deadline_us;  /* CLOCK_MONOTONIC; INT64_MAX: none */
+    struct bw_job          *jobs;         size_t job_count;
+    atomic_size_t           unfinished;   /* jobs */
+    /* How the reply leaves. details: google.rpc.Status bytes. Called once; the call is the transport's again. */
+    void                  (*send)(struct bw_call *call, bw_result result, bw_bytes details, bw_bytes reply);
+};
+
+#endif

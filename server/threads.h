@@ -1,0 +1,24 @@
+/* The threads of the daemon, once.
+ *
+ * role         how many   owns                                  may block on
+ * main         1          start and stop order                  signals
+ * listener     1          the gRPC completion queue: drains all its events, runs the stages of what is FAST, then flushes
+ *                         the audit log once for all of them    the queue; the audit log's commit
+ * worker       workers    a job at a time                       the HSM, the store, the audit log's commit
+ * indexer      1          the query index                       its own database
+ * gRPC's own   a few      sockets                               nothing of ours
+ *
+ * Data crosses threads by handing over ownership: a job belongs to the listener, then to one worker, then to whoever
+ * flushes the log. Lock order, outermost first; no lock is held over a call into another module that is not below it:
+ *   store, registry (write), hsm token, audit queue, registry (read), hsm session, worker queue
+ * Nobody holds a lock while he calls bw_audit_flush or bw_audit_write. */
+#ifndef BW_SERVER_THREADS_H
+#define BW_SERVER_THREADS_H
+
+#if defined(__clang__)
+#define BW_HOLDS(lock) __attribute__((exclusive_locks_required(lock)))
+#else
+#define BW_HOLDS(lock)
+#endif
+
+#endif
