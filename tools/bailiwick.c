@@ -1,6 +1,7 @@
 /* bailiwick: the command line tool. Which commands there are is commands.def. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 
@@ -56,7 +57,7 @@ static void print_commands(FILE *to, const char *family)
         if (is_of_family(&commands[i], family)) {
             char left[64];
             (void)snprintf(left, sizeof left, "%s %s", commands[i].words, commands[i].operands);
-            (void)fprintf(to, "  %-32s %s\n", left, commands[i].help);
+            (void)fprintf(to, "  %-34s %s\n", left, commands[i].help);
         }
     (void)fprintf(to, "\nbailiwick COMMAND --help tells a command's options; bailiwick(1) tells everything.\n");
 }
@@ -101,6 +102,7 @@ static bw_result run_command(struct bw_cli *cli, const struct command *command, 
         print_command(command);
         return bw_success();
     }
+    cli->json |= bw_args_flag(&cli->args, "json");
     return command->run(cli);
 }
 
@@ -130,7 +132,7 @@ static bw_result run(struct bw_cli *cli, char *const *words)
 
 int main(int argc, char **argv)
 {
-    struct bw_cli cli = { 0 };
+    struct bw_cli cli = { .json = !isatty(STDOUT_FILENO) };
 
     (void)argc;
     enum bw_exit status = bw_cli_report(&cli, run(&cli, argv + (argv[0] != NULL)));
