@@ -77,8 +77,8 @@ bw_result bw_session_result(struct bw_session *session, CK_RV rv, enum bw_code i
 
 /* ---- the index: which key versions the token has ---- */
 
-struct bw_index_entry {
-    struct bw_index_entry *next;
+struct bw_hsm_index_entry {
+    struct bw_hsm_index_entry *next;
     bw_key_id              id;
     uint32_t               version;
     CK_OBJECT_HANDLE       own;        /* secret or private key; CK_INVALID_HANDLE: only the public half is there */
@@ -87,15 +87,15 @@ struct bw_index_entry {
     unsigned               bits;
 };
 struct bw_index {
-    struct bw_index_entry **buckets;
+    struct bw_hsm_index_entry **buckets;
     size_t                  bucket_count; /* a power of two, or 0 */
     size_t                  count;
 };
-struct bw_index_entry *bw_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version);
+struct bw_hsm_index_entry *bw_hsm_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version);
 /* Found, or new and zeroed but for its name. NULL: out of memory. */
-struct bw_index_entry *bw_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version);
-void bw_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t version);
-void bw_index_clear(struct bw_index *index);
+struct bw_hsm_index_entry *bw_hsm_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version);
+void bw_hsm_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t version);
+void bw_hsm_index_clear(struct bw_index *index);
 
 /* ---- objects: what operations use ---- */
 

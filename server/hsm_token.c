@@ -59,7 +59,7 @@ static bw_result index_object(struct bw_session *session, CK_OBJECT_HANDLE objec
 
     reader.rest = bw_bytes_of(cka_id, len);
     memcpy(id.bytes, bw_read_bytes(&reader, BW_KEY_ID_LEN).data, BW_KEY_ID_LEN);
-    struct bw_index_entry *entry = bw_index_add(index, &id, (uint32_t)bw_read_be(&reader, 4));
+    struct bw_hsm_index_entry *entry = bw_hsm_index_add(index, &id, (uint32_t)bw_read_be(&reader, 4));
     BW_CHECK(entry != NULL, BW_NO_MEMORY, "index of the token's keys");
     entry->key_type = key_type;
     *(class == CKO_PUBLIC_KEY ? &entry->public_key : &entry->own) = object;
@@ -96,7 +96,7 @@ static bw_result enumerate(struct bw_session *session)
         index = before;
         (void)pthread_mutex_unlock(&token->tables);
     }
-    bw_index_clear(&index);
+    bw_hsm_index_clear(&index);
     return r;
 }
 
@@ -267,7 +267,7 @@ void bw_token_close(struct bw_token *token)
     (void)token->hsm->f->C_CloseAllSessions(token->slot);  /* and destroys every session object */
     bw_secret_free(bw_take(&token->pin));
     (void)pthread_mutex_lock(&token->tables);
-    bw_index_clear(&token->index);
+    bw_hsm_index_clear(&token->index);
     (void)pthread_mutex_unlock(&token->tables);
     unclaim(token->hsm, token);
 }
@@ -291,7 +291,7 @@ void bw_token_unref(struct bw_token *token)
         return;
     assert(token->state == BW_TOKEN_CLOSED);
     bw_secret_free(token->pin);
-    bw_index_clear(&token->index);
+    bw_hsm_index_clear(&token->index);
     (void)pthread_cond_destroy(&token->pool_changed);
     (void)pthread_mutex_destroy(&token->pool);
     (void)pthread_mutex_destroy(&token->holder_lock);
