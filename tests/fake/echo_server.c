@@ -260,11 +260,6 @@ void echo_server_kill(struct echo_server *server)
     echo_server_reap(server);
 }
 
-void echo_server_drain(struct echo_server *server)
-{
-    echo_server_signal(server, SIGTERM);
-    echo_server_reap(server);
-}
 
 void echo_server_free(struct echo_server *server)
 {

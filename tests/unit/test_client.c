@@ -553,7 +553,7 @@ static struct echo_server own_server(void)
     return server;
 }
 
-static void a_restart_between_two_calls_is_unseen(void **state)
+static void a_crash_between_two_calls_is_unseen(void **state)
 {
     struct echo_server server = own_server();
     struct bw_client *client = client_of(server.port, 3000);
@@ -561,14 +561,12 @@ static void a_restart_between_two_calls_is_unseen(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         expect(call(client, "/test/Echo", false), BW_OK);
-        if (i == 1)
-            echo_server_drain(&server);
-        else
-            echo_server_kill(&server);
+        echo_server_kill(&server);
         echo_server_start(&server);
     }
     expect(call(client, "/test/Echo", false), BW_OK);
     assert_int_equal(stats_of(client).connections, 4);
+    assert_int_equal(stats_of(client).retries, 0);
     bw_client_free(client);
     echo_server_free(&server);
 }
@@ -580,6 +578,24 @@ static void *restart_when_it_died(void *data)
     echo_server_reap(server);
     echo_server_start(server);
     return NULL;
+}
+
+/* It says goodbye and waits for its clients to go; the next call notices, and goes. */
+static void a_drain_and_restart_is_unseen(void **state)
+{
+    struct echo_server server = own_server();
+    struct bw_client *client = client_of(server.port, 3000);
+    pthread_t thread;
+
+    (void)state;
+    expect(call(client, "/test/Echo", false), BW_OK);
+    echo_server_signal(&server, SIGTERM);
+    assert_int_equal(pthread_create(&thread, NULL, restart_when_it_died, &server), 0);
+    while (stats_of(client).connections < 2)
+        expect(call(client, "/test/Echo", false), BW_OK);
+    (void)pthread_join(thread, NULL);
+    bw_client_free(client);
+    echo_server_free(&server);
 }
 
 static void a_server_that_dies_in_mid_call_is_asked_again_if_it_may(void **state)
@@ -985,7 +1001,8 @@ int main(void)
         cmocka_unit_test(a_server_that_is_not_there_is_waited_for_until_the_deadline),
         cmocka_unit_test(a_node_that_stands_still_is_left_after_one_call),
         cmocka_unit_test(an_idle_connection_is_not_trusted),
-        cmocka_unit_test(a_restart_between_two_calls_is_unseen),
+        cmocka_unit_test(a_crash_between_two_calls_is_unseen),
+        cmocka_unit_test(a_drain_and_restart_is_unseen),
         cmocka_unit_test(a_server_that_dies_in_mid_call_is_asked_again_if_it_may),
         cmocka_unit_test(a_server_that_dies_in_mid_call_is_not_asked_again_otherwise),
         cmocka_unit_test(a_draining_node_is_asked_again_if_it_may),
