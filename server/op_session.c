@@ -49,7 +49,7 @@ static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct b
 
     BW_CHECK(key != NULL && check != NULL, BW_NO_MEMORY, "reply");
     bailiwick__v1__sealed_key__init(key);
-    BW_TRY(bw_hsm_seal(object, what, arena, &sealed));
+    BW_TRY(bw_hsm_seal(object, arena, &sealed));
     BW_TRY(bw_hsm_check_value(object, check));
     key->sealed = bw_wire_data(sealed);
     key->length = what->length;
