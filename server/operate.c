@@ -3,6 +3,7 @@
 
 #include "authorise.h"
 #include "daemon.h"
+#include "dedup.h"
 #include "hsm.h"
 #include "stages.h"
 
@@ -60,5 +61,7 @@ bw_result bw_operate(struct bw_daemon *daemon, struct bw_job *job)
 {
     BW_TRY(check_wanted(job));
     BW_TRY(check_mechanism(daemon, job));
+    if (job->method->effect == BW_EFFECT_CHANGES)
+        return bw_dedup_run(daemon, job, operations[job->method->number]);
     return operations[job->method->number](daemon, job);
 }

@@ -162,6 +162,10 @@ bw_result bw_key_new(struct bw_registry *registry, const struct bw_key *draft, s
 {
     struct bw_rules *rules;
 
+    for (size_t i = 0; i < draft->alias_count; i++) {
+        size_t len = strlen(draft->aliases[i]);
+        BW_CHECK_AT(len > 0 && len <= BW_ALIAS_MAX, BW_BAD_ARGUMENT, "aliases", "an alias is empty or longer than 64 bytes");
+    }
     BW_TRY(bw_rules_get(&registry->rules, draft->policy_text, &rules));
     return bw_key_pack(draft, rules, ret_key);
 }
@@ -415,7 +419,9 @@ bw_result bw_registry_put_tenant(struct bw_registry *registry, struct bw_tenant_
     } else {
         leaving     = place->info;
         place->info = tenant;
-        place->contents++;
+        /* A token that opens is no change that the store counts. */
+        if (tenant->generation != leaving->generation)
+            place->contents++;
         atomic_store(&leaving->superseded, true);
     }
     (void)pthread_rwlock_unlock(&registry->lock);

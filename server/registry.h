@@ -69,7 +69,7 @@ struct bw_key {
 };
 
 /* A snapshot of the draft, with everything it points to in one block; the caller's reference. Compiles policy_text unless
- * a key in the registry has the same: BW_BAD_ARGUMENT when it does not compile. The draft's rules and policy do not count. */
+ * a key in the registry has the same: BW_BAD_ARGUMENT when it does not compile, or an alias is none. The draft's rules and policy do not count. */
 bw_result bw_key_new(struct bw_registry *registry, const struct bw_key *draft, struct bw_key **ret_key);
 /* Where a change starts: all that the snapshot says, borrowed from it. */
 void      bw_key_draft(const struct bw_key *key, struct bw_key *ret_draft);
@@ -92,7 +92,7 @@ struct bw_tenant_info {
     enum bw_activation      activation;
     char                    token_serial[17];   /* of its HSM token */
     struct bw_token        *token;              /* logged in; NULL while sealed. holder's */
-    struct bw_token_holder *holder;             /* closes the token when the last snapshot of the tenant that shares it goes */
+    struct bw_token_holder *holder;             /* frees the token when the last snapshot of the tenant that shares it goes */
     bool                    apps_own_keys;      /* tenant policy: applications may make keys of their own */
     const char             *policy_text;        /* JSON: tenant_policy.h */
     uint32_t                log;                /* number of its audit log */
@@ -101,7 +101,7 @@ struct bw_tenant_info {
     uint64_t                contents;           /* of a draft from the store: see bw_registry_contents */
 };
 
-/* Takes the token; closes it with its last reference. */
+/* Takes the token; frees it with its last reference. Who seals closes it himself, at once: bw_token_close. */
 bw_result bw_token_hold(struct bw_token *token, struct bw_token_holder **ret_holder);
 void      bw_token_let_go(struct bw_token_holder *holder); /* NULL is fine */
 

@@ -206,7 +206,7 @@ bw_result bw_token_hold(struct bw_token *token, struct bw_token_holder **ret_hol
     struct bw_token_holder *holder = calloc(1, sizeof *holder);
 
     if (holder == NULL) {
-        bw_token_close(token);
+        bw_token_free(token);
         return bw_fail(BW_NO_MEMORY, "token");
     }
     atomic_init(&holder->references, 1);
@@ -219,7 +219,7 @@ void bw_token_let_go(struct bw_token_holder *holder)
 {
     if (holder == NULL || atomic_fetch_sub(&holder->references, 1) > 1)
         return;
-    bw_token_close(holder->token);
+    bw_token_free(holder->token);
     free(holder);
 }
 
