@@ -49,6 +49,8 @@ bw_result bw_token_create(struct bw_hsm *hsm, const char *label, bw_bytes so_pin
  * (struct bw_secret) for re-login. */
 bw_result bw_token_open(struct bw_hsm *hsm, const char *label, const char *serial, bw_bytes user_pin, struct bw_token **ret_token);
 
+const char *bw_token_serial(const struct bw_token *token); /* 16 characters; borrowed */
+
 /* Seals: waits for the calls that are in the HSM, logs out, destroys copies and session keys, forgets the PIN. All use of the
  * token and its objects, now and later, fails with BW_TENANT_SEALED. The token may be opened anew at once; this one stays
  * what its owner has to free. Any thread, while others are in calls; again is harmless. */

@@ -258,6 +258,11 @@ static bool shut_pool(struct bw_token *token)
     return was_open;
 }
 
+const char *bw_token_serial(const struct bw_token *token)
+{
+    return token->serial;
+}
+
 void bw_token_close(struct bw_token *token)
 {
     if (!shut_pool(token))
