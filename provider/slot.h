@@ -30,8 +30,8 @@ struct bw_slot {
     size_t                      rw_sessions;
     struct bw_secret           *random;     /* drawn in advance: random_left bytes at its end are unused */
     size_t                      random_left;
-    bool                        learned;    /* what the region's HSM can do */
-    uint64_t                    offered;    /* rows of mechanisms.def, one bit each */
+    CK_MECHANISM_TYPE          *told;       /* what the region's HSM can do, as it said; NULL: not asked yet */
+    size_t                      told_count;
 };
 
 /* Reads no more than the head of the private key file; opens no connection. conf is borrowed. */
