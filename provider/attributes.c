@@ -55,11 +55,16 @@ struct head {
 void bw_attributes_clear(struct bw_attributes *attributes)
 {
     bw_buf_clear(&attributes->packed);
+    bw_secret_free(attributes->hidden);
+    attributes->hidden = NULL;
 }
 
 bw_result bw_attributes_copy(const struct bw_attributes *from, struct bw_attributes *ret_copy)
 {
-    return bw_buf_add(&ret_copy->packed, bw_buf_bytes(&from->packed));
+    BW_TRY(bw_buf_add(&ret_copy->packed, bw_buf_bytes(&from->packed)));
+    if (from->hidden == NULL)
+        return bw_success();
+    return bw_secret_copy(bw_bytes_of(bw_secret_reveal(from->hidden), bw_secret_len(from->hidden)), &ret_copy->hidden);
 }
 
 /* One stored attribute, and where the next one begins. */
@@ -146,6 +151,10 @@ static bool value_of(const struct bw_attributes *attributes, const struct bw_att
 {
     if (row == NULL)
         return false;
+    if (row->kind == BW_KIND_HIDDEN) {
+        *ret_value = bw_bytes_of(bw_secret_reveal(attributes->hidden), bw_secret_len(attributes->hidden));
+        return attributes->hidden != NULL && row->type == CKA_VALUE;
+    }
     if (bw_attributes_stored(attributes, row->type, ret_value))
         return true;
     *ret_value = unset_value(row->unset);
@@ -334,6 +343,10 @@ static bw_result take_one(struct bw_attributes *attributes, enum bw_shape shape,
     BW_CHECK((row->given & occasion) != 0, BW_ATTRIBUTE_READ_ONLY, "attribute cannot be given here");
     BW_TRY(bw_input(entry->pValue, entry->ulValueLen, &value));
     BW_CHECK(value_fits(row->kind, value), BW_ATTRIBUTE_VALUE, "attribute's value");
+    if (row->kind == BW_KIND_HIDDEN) {
+        BW_CHECK(attributes->hidden == NULL, BW_TEMPLATE_INVALID, "attribute given twice");
+        return bw_secret_copy(value, &attributes->hidden);
+    }
     if (row->kind == BW_KIND_BOOL)
         value = unset_value(value.data[0] != CK_FALSE ? BW_UNSET_YES : BW_UNSET_NO); /* any other byte is true */
     if (occasion != BW_GIVEN_CHANGE && bw_attributes_stored(attributes, row->type, &old))

@@ -6,6 +6,7 @@
 
 #include "bailiwick/bytes.h"
 #include "bailiwick/pkcs11.h"
+#include "bailiwick/secret.h"
 
 enum bw_attribute_kind { BW_KIND_BOOL, BW_KIND_ULONG, BW_KIND_BYTES, BW_KIND_TEXT, BW_KIND_DATE, BW_KIND_MECHANISMS, BW_KIND_HIDDEN };
 
@@ -41,7 +42,8 @@ bool bw_attribute_is_known(CK_ATTRIBUTE_TYPE type);
 
 /* The attributes of one object that differ from what the table says of unset ones. All zero is none. */
 struct bw_attributes {
-    struct bw_buf packed; /* one after the other: type, length, value */
+    struct bw_buf     packed; /* one after the other: type, length, value */
+    struct bw_secret *hidden; /* CKA_VALUE of a secret key, where it is known in this process; owned */
 };
 void bw_attributes_clear(struct bw_attributes *attributes);
 bw_result bw_attributes_copy(const struct bw_attributes *from, struct bw_attributes *ret_copy);

@@ -31,7 +31,7 @@ static struct task task_of(struct bw_session *session, enum bw_operation_kind ki
 
 static bool is_envelope(const struct task *t)
 {
-    return bw_mechanism_is_envelope(t->mechanism.row);
+    return t->mechanism.row == &bw_envelope_row;
 }
 
 static bool has_public_key(const struct task *t)

@@ -48,10 +48,12 @@ struct bw_entry {
     struct bw_operation      **operation;  /* the session's place for the row's kind; NULL when it names none */
 
     /* bw_leave's own */
-    bool    inside;    /* the thread was not inside the module before */
-    bool    counted;   /* C_Finalize waits for it */
-    int     host_errno;
-    int64_t began_us;
+    CK_ULONG handle;
+    bool     inside;     /* the thread was not inside the module before */
+    bool     counted;    /* C_Finalize waits for it */
+    bool     locked;     /* the session */
+    int      host_errno;
+    int64_t  began_us;   /* 0: no trace */
 };
 
 /* handle  the session or slot that the function was given; 0 for functions without.

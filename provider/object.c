@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "output.h"
 #include "session.h"
 #include "slot.h"
 #include "token.h"
@@ -40,7 +41,7 @@ void bw_object_unref(struct bw_object *object)
 /* ---- the table ---- */
 
 /* A place in the table. It stays when what the region keeps goes away, so that the handle is the same when it comes back. */
-struct entry {
+struct place {
     CK_OBJECT_HANDLE  handle;
     uint8_t           id[BW_KEY_ID_LEN]; /* with class: what it is at the region; all zero for session objects */
     CK_OBJECT_CLASS   class;
@@ -52,7 +53,7 @@ struct entry {
 struct bw_objects {
     pthread_mutex_t  lock;      /* over all that follows; never held over an RPC */
     CK_OBJECT_HANDLE last;      /* handle given out */
-    struct entry   **entries;   /* by handle, which only grow */
+    struct place   **places;   /* by handle, which only grow */
     size_t           count;
     size_t           room;
     void            *by_id;     /* tsearch's tree of what the region keeps */
@@ -63,13 +64,13 @@ struct bw_objects {
 
 static int compare_ids(const void *a, const void *b)
 {
-    const struct entry *x = a, *y = b;
+    const struct place *x = a, *y = b;
     int order = memcmp(x->id, y->id, sizeof x->id);
 
     return order != 0 ? order : (x->class > y->class) - (x->class < y->class);
 }
 
-static void keep_node(void *node) { (void)node; } /* entries are freed with the array */
+static void keep_node(void *node) { (void)node; } /* places are freed with the array */
 
 /* The slot is in the high bits, then comes the time: a table that is made later, after C_Finalize or in a forked child,
  * begins where no table before it can have got to, at 65536 handles a millisecond. */
@@ -90,10 +91,10 @@ bw_result bw_objects_new(CK_SLOT_ID slot, struct bw_objects **ret_objects)
     return bw_success();
 }
 
-static void entry_free(struct entry *entry)
+static void place_free(struct place *place)
 {
-    bw_object_unref(entry->object);
-    free(entry);
+    bw_object_unref(place->object);
+    free(place);
 }
 
 void bw_objects_free(struct bw_objects *objects)
@@ -102,36 +103,36 @@ void bw_objects_free(struct bw_objects *objects)
         return;
     tdestroy(objects->by_id, keep_node);
     for (size_t i = 0; i < objects->count; i++)
-        entry_free(objects->entries[i]);
-    free(objects->entries);
+        place_free(objects->places[i]);
+    free(objects->places);
     (void)pthread_mutex_destroy(&objects->lock);
     free(objects);
 }
 
-static bw_result entry_new(struct bw_objects *objects, struct entry **ret_entry)
+static bw_result place_new(struct bw_objects *objects, struct place **ret_entry)
 {
     if (objects->count == objects->room) {
         size_t room = objects->room ? 2 * objects->room : 64;
-        struct entry **entries = realloc(objects->entries, room * sizeof *entries);
-        BW_CHECK(entries != NULL, BW_NO_MEMORY, "objects");
-        objects->entries = entries;
+        struct place **places = realloc(objects->places, room * sizeof *places);
+        BW_CHECK(places != NULL, BW_NO_MEMORY, "objects");
+        objects->places = places;
         objects->room    = room;
     }
-    struct entry *entry = calloc(1, sizeof *entry);
-    BW_CHECK(entry != NULL, BW_NO_MEMORY, "objects");
-    entry->handle = ++objects->last;
-    objects->entries[objects->count++] = entry;
-    *ret_entry = entry;
+    struct place *place = calloc(1, sizeof *place);
+    BW_CHECK(place != NULL, BW_NO_MEMORY, "objects");
+    place->handle = ++objects->last;
+    objects->places[objects->count++] = place;
+    *ret_entry = place;
     return bw_success();
 }
 
-static size_t entry_index(const struct bw_objects *objects, CK_OBJECT_HANDLE handle)
+static size_t place_index(const struct bw_objects *objects, CK_OBJECT_HANDLE handle)
 {
     size_t low = 0, high = objects->count;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (objects->entries[middle]->handle < handle)
+        if (objects->places[middle]->handle < handle)
             low = middle + 1;
         else
             high = middle;
@@ -140,49 +141,49 @@ static size_t entry_index(const struct bw_objects *objects, CK_OBJECT_HANDLE han
 }
 
 /* NULL: no such handle, or its object is gone. */
-static struct entry *entry_find(const struct bw_objects *objects, CK_OBJECT_HANDLE handle)
+static struct place *place_find(const struct bw_objects *objects, CK_OBJECT_HANDLE handle)
 {
-    size_t i = entry_index(objects, handle);
+    size_t i = place_index(objects, handle);
 
-    if (i == objects->count || objects->entries[i]->handle != handle || objects->entries[i]->object == NULL)
+    if (i == objects->count || objects->places[i]->handle != handle || objects->places[i]->object == NULL)
         return NULL;
-    return objects->entries[i];
+    return objects->places[i];
 }
 
-static void entry_put(struct entry *entry, struct bw_object *object)
+static void place_put(struct place *place, struct bw_object *object)
 {
-    bw_object_unref(entry->object);
-    entry->object = object;
+    bw_object_unref(place->object);
+    place->object = object;
     if (object != NULL) {
         bw_object_ref(object);
-        object->handle = entry->handle;
+        object->handle = place->handle;
     }
 }
 
 /* Session objects that some rule no longer wants leave the table; their handles are not used again. */
-static void drop_session_objects(struct bw_objects *objects, bool (*unwanted)(const struct entry *, const void *), const void *rule)
+static void drop_session_objects(struct bw_objects *objects, bool (*unwanted)(const struct place *, const void *), const void *rule)
 {
     size_t kept = 0;
 
     (void)pthread_mutex_lock(&objects->lock);
     for (size_t i = 0; i < objects->count; i++)
-        if (objects->entries[i]->session != 0 && unwanted(objects->entries[i], rule))
-            entry_free(objects->entries[i]);
+        if (objects->places[i]->session != 0 && unwanted(objects->places[i], rule))
+            place_free(objects->places[i]);
         else
-            objects->entries[kept++] = objects->entries[i];
+            objects->places[kept++] = objects->places[i];
     objects->count = kept;
     (void)pthread_mutex_unlock(&objects->lock);
 }
 
-static bool lives_in(const struct entry *entry, const void *session)
+static bool lives_in(const struct place *place, const void *session)
 {
-    return entry->session == *(const CK_SESSION_HANDLE *)session;
+    return place->session == *(const CK_SESSION_HANDLE *)session;
 }
 
-static bool is_private(const struct entry *entry, const void *unused)
+static bool is_private(const struct place *place, const void *unused)
 {
     (void)unused;
-    return bw_attributes_bool(&entry->object->attributes, CKA_PRIVATE);
+    return bw_attributes_bool(&place->object->attributes, CKA_PRIVATE);
 }
 
 void bw_objects_session_closed(struct bw_objects *objects, CK_SESSION_HANDLE session)
@@ -207,9 +208,9 @@ bw_result bw_objects_get(struct bw_session *session, CK_OBJECT_HANDLE handle, st
     bool sees_private = bw_session_sees_private(session);
 
     (void)pthread_mutex_lock(&objects->lock);
-    struct entry *entry = entry_find(objects, handle);
-    if (entry != NULL && visible(sees_private, entry->object)) {
-        object = entry->object;
+    struct place *place = place_find(objects, handle);
+    if (place != NULL && visible(sees_private, place->object)) {
+        object = place->object;
         bw_object_ref(object);
     }
     (void)pthread_mutex_unlock(&objects->lock);
@@ -232,15 +233,15 @@ bw_result bw_objects_key(struct bw_session *session, CK_OBJECT_HANDLE handle, st
 bw_result bw_objects_add(struct bw_session *session, struct bw_object *object, CK_OBJECT_HANDLE *ret_handle)
 {
     struct bw_objects *objects = session->slot->objects;
-    struct entry      *entry;
+    struct place      *place;
 
     (void)pthread_mutex_lock(&objects->lock);
-    bw_result r = entry_new(objects, &entry);
+    bw_result r = place_new(objects, &place);
     if (bw_ok(r)) {
-        object->session = entry->session = session->handle;
-        entry->class    = bw_attributes_ulong(&object->attributes, CKA_CLASS);
-        entry_put(entry, object);
-        *ret_handle = entry->handle;
+        object->session = place->session = session->handle;
+        place->class    = bw_attributes_ulong(&object->attributes, CKA_CLASS);
+        place_put(place, object);
+        *ret_handle = place->handle;
     }
     (void)pthread_mutex_unlock(&objects->lock);
     return r;
@@ -249,45 +250,41 @@ bw_result bw_objects_add(struct bw_session *session, struct bw_object *object, C
 bw_result bw_objects_replace(struct bw_objects *objects, CK_OBJECT_HANDLE handle, struct bw_object *object)
 {
     (void)pthread_mutex_lock(&objects->lock);
-    struct entry *entry = entry_find(objects, handle);
-    if (entry != NULL) {
-        object->session = entry->session;
-        entry_put(entry, object);
+    struct place *place = place_find(objects, handle);
+    if (place != NULL) {
+        object->session = place->session;
+        place_put(place, object);
     }
     (void)pthread_mutex_unlock(&objects->lock);
-    BW_CHECK(entry != NULL, BW_OBJECT_INVALID, "the object is gone");
+    BW_CHECK(place != NULL, BW_OBJECT_INVALID, "the object is gone");
     return bw_success();
 }
 
-static bool is_the_one(const struct entry *entry, const void *object)
+static bool is_the_one(const struct place *place, const void *object)
 {
-    return entry->object == object;
+    return place->object == object;
 }
 
-static struct entry *entry_by_id(struct bw_objects *objects, const uint8_t *id, CK_OBJECT_CLASS class)
+static struct place *place_by_id(struct bw_objects *objects, const uint8_t *id, CK_OBJECT_CLASS class)
 {
-    struct entry wanted = { .class = class };
+    struct place wanted = { .class = class };
     void        *found;
 
     memcpy(wanted.id, id, sizeof wanted.id);
     found = tfind(&wanted, &objects->by_id, compare_ids);
-    return found ? *(struct entry **)found : NULL;
+    return found ? *(struct place **)found : NULL;
 }
 
 void bw_objects_forget(struct bw_objects *objects, const struct bw_object *object)
 {
-    static const CK_OBJECT_CLASS classes[] = { CKO_SECRET_KEY, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_CERTIFICATE, CKO_DATA };
-
     if (object->session != 0) {
         drop_session_objects(objects, is_the_one, object);
         return;
     }
     (void)pthread_mutex_lock(&objects->lock);
-    for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
-        struct entry *entry = entry_by_id(objects, object->id, classes[i]);
-        if (entry != NULL)
-            entry_put(entry, NULL);
-    }
+    struct place *place = place_find(objects, object->handle);
+    if (place != NULL)
+        place_put(place, NULL);
     (void)pthread_mutex_unlock(&objects->lock);
 }
 
@@ -306,9 +303,9 @@ CK_OBJECT_HANDLE bw_objects_handle(struct bw_objects *objects, const uint8_t id[
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
 
     (void)pthread_mutex_lock(&objects->lock);
-    struct entry *entry = entry_by_id(objects, id, class);
-    if (entry != NULL && entry->object != NULL)
-        handle = entry->handle;
+    struct place *place = place_by_id(objects, id, class);
+    if (place != NULL && place->object != NULL)
+        handle = place->handle;
     (void)pthread_mutex_unlock(&objects->lock);
     return handle;
 }
@@ -316,27 +313,27 @@ CK_OBJECT_HANDLE bw_objects_handle(struct bw_objects *objects, const uint8_t id[
 /* ---- what the region keeps ---- */
 
 /* The place of something at the region; made when it is seen for the first time. */
-static bw_result entry_at_region(struct bw_objects *objects, const uint8_t *id, CK_OBJECT_CLASS class, struct entry **ret_entry)
+static bw_result place_at_region(struct bw_objects *objects, const uint8_t *id, CK_OBJECT_CLASS class, struct place **ret_entry)
 {
-    struct entry *entry = entry_by_id(objects, id, class);
+    struct place *place = place_by_id(objects, id, class);
 
-    if (entry == NULL) {
-        BW_TRY(entry_new(objects, &entry));
-        memcpy(entry->id, id, sizeof entry->id);
-        entry->class = class;
-        BW_CHECK(tsearch(entry, &objects->by_id, compare_ids) != NULL, BW_NO_MEMORY, "objects");
+    if (place == NULL) {
+        BW_TRY(place_new(objects, &place));
+        memcpy(place->id, id, sizeof place->id);
+        place->class = class;
+        BW_CHECK(tsearch(place, &objects->by_id, compare_ids) != NULL, BW_NO_MEMORY, "objects");
     }
-    entry->round = objects->round;
-    *ret_entry = entry;
+    place->round = objects->round;
+    *ret_entry = place;
     return bw_success();
 }
 
 static bw_result learn_object(struct bw_objects *objects, struct bw_object *object)
 {
-    struct entry *entry;
+    struct place *place;
 
-    BW_TRY(entry_at_region(objects, object->id, bw_attributes_ulong(&object->attributes, CKA_CLASS), &entry));
-    entry_put(entry, object);
+    BW_TRY(place_at_region(objects, object->id, bw_attributes_ulong(&object->attributes, CKA_CLASS), &place));
+    place_put(place, object);
     return bw_success();
 }
 
@@ -344,10 +341,10 @@ static bw_result learn_object(struct bw_objects *objects, struct bw_object *obje
 static bool known_already(struct bw_objects *objects, const uint8_t *id, const CK_OBJECT_CLASS *classes, size_t count, uint64_t generation)
 {
     for (size_t i = 0; i < count; i++) {
-        struct entry *entry = entry_by_id(objects, id, classes[i]);
-        if (entry == NULL || entry->object == NULL || entry->object->generation != generation)
+        struct place *place = place_by_id(objects, id, classes[i]);
+        if (place == NULL || place->object == NULL || place->object->generation != generation)
             return false;
-        entry->round = objects->round;
+        place->round = objects->round;
     }
     return true;
 }
@@ -406,12 +403,12 @@ static bool would_be_listed(const struct bw_object *object, const struct bw_filt
 static void drop_unseen(struct bw_objects *objects, const struct bw_listing *listing)
 {
     for (size_t i = 0; i < objects->count; i++) {
-        struct entry *entry = objects->entries[i];
-        bool is_key = entry->class != CKO_CERTIFICATE && entry->class != CKO_DATA;
+        struct place *place = objects->places[i];
+        bool is_key = place->class != CKO_CERTIFICATE && place->class != CKO_DATA;
         bool covered = is_key ? listing->all_keys : listing->all_stored;
 
-        if (covered && entry->session == 0 && entry->object != NULL && entry->round != objects->round && would_be_listed(entry->object, &listing->filter))
-            entry_put(entry, NULL);
+        if (covered && place->session == 0 && place->object != NULL && place->round != objects->round && would_be_listed(place->object, &listing->filter))
+            place_put(place, NULL);
     }
 }
 
@@ -517,9 +514,9 @@ static bw_result collect(struct search *s, struct bw_arena *arena, const CK_OBJE
     (void)pthread_mutex_lock(&objects->lock);
     CK_OBJECT_HANDLE *found = bw_arena_alloc(arena, objects->count * sizeof *found);
     for (size_t i = 0; found != NULL && i < objects->count; i++) {
-        const struct bw_object *object = objects->entries[i]->object;
+        const struct bw_object *object = objects->places[i]->object;
         if (object != NULL && visible(sees_private, object) && bw_attributes_match(&object->attributes, s->template, s->count))
-            found[count++] = objects->entries[i]->handle;
+            found[count++] = objects->places[i]->handle;
     }
     (void)pthread_mutex_unlock(&objects->lock);
     BW_CHECK(found != NULL, BW_NO_MEMORY, "what was found");

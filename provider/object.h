@@ -40,6 +40,7 @@ struct bw_object {
     struct bw_key_ref    key;
     uint8_t              id[BW_KEY_ID_LEN]; /* at the region: of the key or the object */
     uint64_t             generation;  /* at the region */
+    unsigned             uses;        /* enum bw_use, of a master key */
     struct bw_buf        sealed;      /* what key.sealed borrows from */
 };
 
@@ -76,7 +77,7 @@ bw_result bw_objects_add(struct bw_session *session, struct bw_object *object, C
 /* Puts another object in the place of one, under its handle. The table takes a reference of its own. */
 bw_result bw_objects_replace(struct bw_objects *objects, CK_OBJECT_HANDLE handle, struct bw_object *object);
 
-/* Forgets the object, and with a master key its other half. A later listing may bring what the region keeps back. */
+/* Forgets the object. A later listing may bring what the region keeps back, under the same handle. */
 void bw_objects_forget(struct bw_objects *objects, const struct bw_object *object);
 
 /* Hands on what the use of a key came to. When the region says that it has no such key, or not for use, what is remembered is

@@ -89,9 +89,20 @@ static const struct kind_row {
 /* In an envelope the key wraps rather than encrypts. */
 static CK_ATTRIBUTE_TYPE allowed_by(const struct kind_row *kind, const struct bw_mechanism_row *mechanism)
 {
-    if (!bw_mechanism_is_envelope(mechanism))
+    if (mechanism != &bw_envelope_row)
         return kind->allowed;
     return kind->use == BW_USE_ENCRYPT ? CKA_WRAP : CKA_UNWRAP;
+}
+
+/* CKA_ALLOWED_MECHANISMS, PKCS#11 v3.0, 4.7.2: empty is any. */
+static bool mechanism_allowed(const struct bw_attributes *key, CK_MECHANISM_TYPE type)
+{
+    bw_bytes allowed = bw_attributes_bytes(key, CKA_ALLOWED_MECHANISMS);
+
+    for (size_t at = 0; at < allowed.len; at += sizeof type)
+        if (bw_ulong_at(allowed.data + at) == type)
+            return true;
+    return allowed.len == 0;
 }
 
 static bw_result take_key(struct bw_session *session, struct bw_operation *operation, const struct kind_row *kind, CK_OBJECT_HANDLE handle)
@@ -103,6 +114,7 @@ static bw_result take_key(struct bw_session *session, struct bw_operation *opera
     BW_TRY(bw_objects_key(session, handle, &operation->key));
     BW_CHECK(bw_attributes_ulong(&operation->key->attributes, CKA_KEY_TYPE) == mechanism->key_type, BW_KEY_TYPE, "the mechanism takes another type of key");
     BW_CHECK(bw_attributes_bool(&operation->key->attributes, allowed_by(kind, mechanism)), BW_NOT_PERMITTED, "the key is not for this");
+    BW_CHECK(mechanism == &bw_envelope_row || mechanism_allowed(&operation->key->attributes, mechanism->type), BW_MECHANISM_INVALID, "not among the key's mechanisms");
     return bw_success();
 }
 
@@ -125,7 +137,7 @@ static bw_result set_up(struct bw_session *session, struct bw_operation *operati
 
     BW_TRY(take_mechanism(operation, kind, mechanism));
     const struct bw_mechanism_row *row = operation->parameters.mechanism.row;
-    BW_CHECK(bw_mechanism_is_envelope(row) || bw_slot_offers(session->slot, row->type), BW_MECHANISM_INVALID, "the region's HSM does not offer it");
+    BW_CHECK(row == &bw_envelope_row || bw_slot_offers(session->slot, row->type), BW_MECHANISM_INVALID, "the region's HSM does not offer it");
     BW_TRY(take_key(session, operation, kind, key));
     if (row->digest != BW_DIGEST_NONE)
         BW_TRY(bw_hash_new(session->slot->local, row->digest, &operation->hash));

@@ -6,15 +6,10 @@
 #include "bailiwick/limits.h"
 #include "output.h"
 
-static const struct bw_mechanism_row envelope_row = {
+const struct bw_mechanism_row bw_envelope_row = {
     .type = CKM_BAILIWICK_ENVELOPE, .name = "CKM_BAILIWICK_ENVELOPE", .key_type = CKK_AES, .uses = BW_USE_ENCRYPT | BW_USE_DECRYPT,
     .travels_as = CKM_BAILIWICK_ENVELOPE, .params = BW_PARAMS_NOTHING, .least_bits = 128, .most_bits = 256, .cost = BW_COST_FAST,
 };
-
-bool bw_mechanism_is_envelope(const struct bw_mechanism_row *row)
-{
-    return row == &envelope_row;
-}
 
 /* RFC 3394, 2.2.3.1: an application may name the IV that is used anyway. */
 static const uint8_t key_wrap_iv[8] = { 0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6, 0xa6 };
@@ -243,7 +238,7 @@ bw_result bw_parameters_parse(const CK_MECHANISM *mechanism, unsigned use, struc
 
     BW_CHECK(mechanism != NULL, BW_BAD_ARGUMENT, "no mechanism");
     memcpy(&given, mechanism, sizeof given);
-    out.mechanism.row = given.mechanism == CKM_BAILIWICK_ENVELOPE ? &envelope_row : bw_mechanism_row(given.mechanism);
+    out.mechanism.row = given.mechanism == CKM_BAILIWICK_ENVELOPE ? &bw_envelope_row : bw_mechanism_row(given.mechanism);
     BW_CHECK(out.mechanism.row != NULL && (out.mechanism.row->uses & use) != 0, BW_MECHANISM_INVALID, "mechanism not offered for this");
     BW_TRY(bw_input(given.pParameter, given.ulParameterLen, &p.given));
     BW_TRY(parse_by_row(&p));

@@ -23,7 +23,7 @@ struct bw_parameters {
 bw_result bw_parameters_parse(const CK_MECHANISM *mechanism, unsigned use, struct bw_arena *arena, struct bw_parameters *ret_parameters);
 
 /* CKM_BAILIWICK_ENVELOPE, which is no row of mechanisms.def: it has methods of its own instead of a number on the wire. */
-bool bw_mechanism_is_envelope(const struct bw_mechanism_row *row);
+extern const struct bw_mechanism_row bw_envelope_row;
 
 /* For C_MessageEncryptInit and C_MessageDecryptInit: AES-GCM, whose parameters come with each message. */
 bw_result bw_parameters_parse_messages(const CK_MECHANISM *mechanism, unsigned use, struct bw_parameters *ret_parameters);

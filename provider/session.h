@@ -58,6 +58,9 @@ void bw_session_end(struct bw_session *session, enum bw_operation_kind kind);
 
 enum bw_login { BW_LOGIN_NONE, BW_LOGIN_USER };
 
+/* What the table in session.c says of a login; BW_OK when it may be tried. read_only_exists: of the slot's sessions. */
+bw_result bw_login_allowed(enum bw_login login, CK_USER_TYPE user, bool read_only_exists);
+
 /* pin  the passphrase of the client's private key; empty where it has none
  * Fails with  BW_LOGGED_IN_ALREADY; BW_CREDENTIAL_INVALID  not the passphrase;  BW_SESSION_READ_ONLY_SO and BW_USER_TYPE  CKU_SO, which
  *             no token of ours knows;  BW_OPERATION_MISSING  CKU_CONTEXT_SPECIFIC, which no key of ours asks for;  BW_USER_TYPE  others */
@@ -70,20 +73,24 @@ struct bw_sessions {
     pthread_mutex_t     lock;
     struct bw_session **open;   /* room places, NULL where free; a handle's low bits are its place */
     size_t              room;
-    size_t              count;
+    size_t              hint;   /* no place before it is free */
     CK_ULONG            serial; /* the high bits of the next handle; outlives bw_sessions_clear */
 };
 
-/* Empties the table. Every session is closed, as bw_session_close does. */
+/* All zero but for its lock: BW_SESSIONS_EMPTY. */
+#define BW_SESSIONS_EMPTY { .lock = PTHREAD_MUTEX_INITIALIZER }
+
+/* Closes every session and frees the table. */
 void bw_sessions_clear(struct bw_sessions *sessions);
 
-/* In a forked child: forgets all of it, for other threads of the parent may have been in the middle of a change. */
+/* Forgets all of it and frees nothing: in a forked child, where other threads of the parent may have been in the middle of a
+ * change, or when a thread will not leave. */
 void bw_sessions_abandon(struct bw_sessions *sessions);
 
 /* Fails with  BW_SESSION_PARALLEL  without CKF_SERIAL_SESSION;  BW_NO_MEMORY. */
 bw_result bw_session_open(struct bw_sessions *sessions, struct bw_slot *slot, CK_FLAGS flags, CK_SESSION_HANDLE *ret_handle);
 
-/* The last session of a slot logs out. Fails with BW_SESSION_INVALID. */
+/* The last session of a slot logs out. A call that is inside the session ends in its own time. Fails with BW_SESSION_INVALID. */
 bw_result bw_session_close(struct bw_sessions *sessions, CK_SESSION_HANDLE handle);
 void      bw_session_close_all(struct bw_sessions *sessions, struct bw_slot *slot);
 

@@ -12,6 +12,7 @@
 #include "rpc.h"
 #include "session.h"
 
+struct bw_local;
 struct bw_objects;
 
 struct bw_slot {
@@ -20,6 +21,7 @@ struct bw_slot {
     char                        serial[17]; /* of the token: trust domain, region, tenant and section's name, hashed */
     struct bw_remote            remote;     /* the region; owns remote.client */
     struct bw_objects          *objects;    /* owned */
+    struct bw_local            *local;      /* owned: public-key operations and digests */
 
     bool                        key_encrypted;   /* the private key file needs a passphrase: C_Login's PIN */
     bool                        login_required;  /* CKF_LOGIN_REQUIRED */
@@ -30,8 +32,8 @@ struct bw_slot {
     size_t                      rw_sessions;
     struct bw_secret           *random;     /* drawn in advance: random_left bytes at its end are unused */
     size_t                      random_left;
-    bool                        learned;    /* what the region's HSM can do */
-    uint64_t                    offered;    /* rows of mechanisms.def, one bit each */
+    CK_MECHANISM_TYPE          *told;       /* what the region's HSM can do, as it said; NULL: not asked yet */
+    size_t                      told_count;
 };
 
 /* Reads no more than the head of the private key file; opens no connection. conf is borrowed. */

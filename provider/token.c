@@ -44,7 +44,10 @@ static bw_result allow_mechanisms(struct bw_attributes *attributes, unsigned use
     CK_MECHANISM_TYPE types[128];
     CK_ULONG          count = 0, key_type = bw_attributes_ulong(attributes, CKA_KEY_TYPE);
     const struct bw_mechanism_row *row;
+    bw_bytes          given;
 
+    if (bw_attributes_stored(attributes, CKA_ALLOWED_MECHANISMS, &given))
+        return bw_success();
     for (size_t i = 0; (row = bw_mechanism_at(i)) != NULL && count < ARRAY_LEN(types); i++)
         if (row->key_type == key_type && (row->uses & uses) != 0)
             types[count++] = row->type;
@@ -69,13 +72,30 @@ bw_result bw_token_allow(struct bw_attributes *attributes, unsigned uses)
     return allow_mechanisms(attributes, allowed);
 }
 
-unsigned bw_token_uses(const struct bw_attributes *attributes)
+unsigned bw_token_uses_wanted(const struct bw_attributes *attributes)
+{
+    enum bw_shape shape = bw_attributes_shape(attributes);
+    unsigned      uses  = 0;
+    bw_bytes      value;
+
+    for (size_t i = 0; i < ARRAY_LEN(use_rows); i++) {
+        CK_ATTRIBUTE_TYPE type = use_rows[i].type;
+        if (recovers(type) || bw_attribute_row(type, shape) == NULL)
+            continue;
+        if (!bw_attributes_stored(attributes, type, &value) || bw_attributes_bool(attributes, type))
+            uses |= use_rows[i].own;
+    }
+    return uses;
+}
+
+unsigned bw_token_uses_of(CK_KEY_TYPE key_type)
 {
     unsigned uses = 0;
+    const struct bw_mechanism_row *row;
 
-    for (size_t i = 0; i < ARRAY_LEN(use_rows); i++)
-        if (!recovers(use_rows[i].type) && bw_attributes_bool(attributes, use_rows[i].type))
-            uses |= use_rows[i].own;
+    for (size_t i = 0; (row = bw_mechanism_at(i)) != NULL; i++)
+        if (row->key_type == key_type)
+            uses |= row->uses & ~(unsigned)(BW_USE_GENERATE | BW_USE_GENERATE_PAIR);
     return uses;
 }
 
@@ -171,6 +191,7 @@ static bw_result fill_key(struct bw_object *object, CK_OBJECT_CLASS class, const
 
     object->key.name   = key->name;
     object->generation = key->generation;
+    object->uses       = key->uses;
     memcpy(object->id, key->name.id.bytes, sizeof object->id);
     BW_TRY(set_common(a, class, key->label));
     BW_TRY(set_key_unique_id(a, class, &key->name));

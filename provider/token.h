@@ -18,10 +18,14 @@ bw_result bw_token_stored(const struct bw_remote_object *stored, struct bw_objec
 bw_result bw_token_describe_public(struct bw_attributes *attributes, bw_bytes spki);
 bw_result bw_token_describe_certificate(struct bw_attributes *attributes, bw_bytes der);
 
-/* Sets the attributes (CKA_ENCRYPT ...) that those uses allow, where the object has them, and CKA_ALLOWED_MECHANISMS. */
+/* Sets the attributes (CKA_ENCRYPT ...) that those uses allow, where the object has them, and CKA_ALLOWED_MECHANISMS where it is not
+ * set yet. */
 bw_result bw_token_allow(struct bw_attributes *attributes, unsigned uses);
 
-/* The uses that the attributes allow, which must be those of a secret or a private key. */
-unsigned bw_token_uses(const struct bw_attributes *attributes);
+/* The uses that a template asks for: what it does not speak of is asked for too. */
+unsigned bw_token_uses_wanted(const struct bw_attributes *attributes);
+
+/* All that keys of that type can be used for. */
+unsigned bw_token_uses_of(CK_KEY_TYPE key_type);
 
 #endif
