@@ -28,7 +28,6 @@ struct bw_daemon {
     struct bw_registry     *registry;
     struct bw_audit        *audit;
     struct bw_recovery     *recovery;   /* what a crash left open */
-    struct bw_trust        *trust;      /* certificates, CRL */
     struct bw_workers      *workers;
     struct bw_listener     *listener;
     struct bw_vitals       *vitals;

@@ -19,7 +19,7 @@ static bool is_it(const struct bw_index_entry *entry, const bw_key_id *id, uint3
     return entry->version == version && bw_key_id_equal(&entry->id, id);
 }
 
-struct bw_index_entry *bw_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version)
+struct bw_index_entry *bw_hsm_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version)
 {
     if (index->bucket_count == 0)
         return NULL;
@@ -52,7 +52,7 @@ static bool grow(struct bw_index *index)
 
 struct bw_index_entry *bw_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version)
 {
-    struct bw_index_entry *entry = bw_index_find(index, id, version);
+    struct bw_index_entry *entry = bw_hsm_index_find(index, id, version);
 
     if (entry != NULL)
         return entry;

@@ -91,7 +91,7 @@ struct bw_index {
     size_t                  bucket_count; /* a power of two, or 0 */
     size_t                  count;
 };
-struct bw_index_entry *bw_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version);
+struct bw_index_entry *bw_hsm_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version);
 /* Found, or new and zeroed but for its name. NULL: out of memory. */
 struct bw_index_entry *bw_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version);
 void bw_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t version);

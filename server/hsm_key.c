@@ -92,7 +92,7 @@ static bw_result add_to_index(struct bw_token *token, const bw_key_id *id, uint3
 static bool is_indexed(struct bw_token *token, const bw_key_id *id, uint32_t version, struct bw_index_entry *ret_entry)
 {
     (void)pthread_mutex_lock(&token->tables);
-    const struct bw_index_entry *entry = bw_index_find(&token->index, id, version);
+    const struct bw_index_entry *entry = bw_hsm_index_find(&token->index, id, version);
     if (entry != NULL)
         *ret_entry = *entry;
     (void)pthread_mutex_unlock(&token->tables);
