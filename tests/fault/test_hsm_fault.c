@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +57,6 @@ THROUGH(C_GenerateKeyPair, (CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_ATTRIBUTE *
 THROUGH(C_WrapKey, (CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE k, CK_OBJECT_HANDLE o, CK_BYTE *out, CK_ULONG *len), (s, m, k, o, out, len))
 THROUGH(C_UnwrapKey, (CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE k, CK_BYTE *in, CK_ULONG len, CK_ATTRIBUTE *t, CK_ULONG n,
                       CK_OBJECT_HANDLE *o), (s, m, k, in, len, t, n, o))
-THROUGH(C_GenerateRandom, (CK_SESSION_HANDLE s, CK_BYTE *out, CK_ULONG len), (s, out, len))
 
 static CK_RV faulty_C_Login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG len)
 {
@@ -63,6 +64,17 @@ static CK_RV faulty_C_Login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_UTF8CHAR 
     if (fault.pin_is_refused)
         return CKR_PIN_INCORRECT;
     return fails_now() ? fault.with : real->C_Login(s, user, pin, len);
+}
+
+static sem_t entered, leave; /* one byte of random waits inside the HSM until it is let go */
+
+static CK_RV faulty_C_GenerateRandom(CK_SESSION_HANDLE s, CK_BYTE *out, CK_ULONG len)
+{
+    if (len == 1) {
+        (void)sem_post(&entered);
+        (void)sem_wait(&leave);
+    }
+    return fails_now() ? fault.with : real->C_GenerateRandom(s, out, len);
 }
 
 static CK_FUNCTION_LIST faulty_functions(void)
@@ -272,20 +284,50 @@ static void a_lost_token_is_opened_again_as_soon_as_it_is_back(void **state)
 static void a_pin_refused_on_the_way_back_is_tried_once(void **state)
 {
     struct bw_token *token = NULL;
-    uint8_t byte;
+    uint8_t bytes[2];
     (void)state;
 
     OK(bw_token_open(hsm, "bw:eu:acme", "", USER_PIN, &token));
     arm(1, CKR_DEVICE_ERROR);
-    assert_int_equal(bw_hsm_random(token, &byte, 1).code, BW_HSM_UNAVAILABLE);
+    assert_int_equal(bw_hsm_random(token, bytes, 2).code, BW_HSM_UNAVAILABLE);
     arm(0, CKR_OK);
     fault.logins = 0;
     fault.pin_is_refused = true;
     for (int i = 0; i < 5; i++)
-        assert_int_equal(bw_hsm_random(token, &byte, 1).code, BW_HSM_UNAVAILABLE);
+        assert_int_equal(bw_hsm_random(token, bytes, 2).code, BW_HSM_UNAVAILABLE);
     fault.pin_is_refused = false;
     assert_int_equal(fault.logins, 1);
-    assert_int_equal(bw_hsm_random(token, &byte, 1).code, BW_HSM_UNAVAILABLE); /* until someone opens it with a PIN */
+    assert_int_equal(bw_hsm_random(token, bytes, 2).code, BW_HSM_UNAVAILABLE); /* until someone opens it with a PIN */
+    bw_token_free(token);
+}
+
+static void *stuck(void *token)
+{
+    uint8_t byte;
+    return bw_ok(bw_hsm_random(token, &byte, 1)) ? token : NULL;
+}
+
+static void who_finds_no_free_session_is_told_so_in_two_seconds(void **state)
+{
+    struct bw_token *token = NULL;
+    pthread_t threads[2];
+    uint8_t bytes[2];
+    void *served;
+    (void)state;
+
+    OK(bw_token_open(hsm, "bw:eu:acme", "", USER_PIN, &token));
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, stuck, token), 0);
+    for (size_t i = 0; i < 2; i++)
+        (void)sem_wait(&entered);
+    assert_int_equal(bw_hsm_random(token, bytes, 2).code, BW_OVERLOADED);
+    for (size_t i = 0; i < 2; i++)
+        (void)sem_post(&leave);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], &served), 0);
+        assert_ptr_equal(served, token);
+    }
+    OK(bw_hsm_random(token, bytes, 2));
     bw_token_free(token);
 }
 
@@ -300,6 +342,8 @@ static int start(void **state)
     assert_non_null(library);
     get = (CK_C_GetFunctionList)dlsym(library, "C_GetFunctionList");
     assert_int_equal(get(&real), CKR_OK);
+    (void)sem_init(&entered, 0, 0);
+    (void)sem_init(&leave, 0, 0);
     functions = faulty_functions();
     OK(bw_hsm_open_with(&functions, &options, &hsm));
     OK(bw_token_create(hsm, "bw:eu:acme", bw_bytes_text("so-pin-0"), USER_PIN, serial));
@@ -321,6 +365,7 @@ int main(void)
         cmocka_unit_test(opening_fails_cleanly_at_every_call),
         cmocka_unit_test(a_lost_token_is_opened_again_as_soon_as_it_is_back),
         cmocka_unit_test(a_pin_refused_on_the_way_back_is_tried_once),
+        cmocka_unit_test(who_finds_no_free_session_is_told_so_in_two_seconds),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
