@@ -33,6 +33,11 @@ bw_result bw_client_new(const struct bw_client_options *options, struct bw_clien
 void bw_client_free(struct bw_client *client);
 BW_DEFINE_AUTO(client)
 
+/* Around fork, as pthread_atfork's prepare and parent handlers: no thread is inside OpenSSL for us, nor in the middle
+ * of a change, while the process is copied. Waits for a handshake's arithmetic at most, never for the network. */
+void bw_client_before_fork(struct bw_client *client);
+void bw_client_after_fork(struct bw_client *client);
+
 /* In a forked child, where the parent's client must not be used: closes descriptors, says nothing on them, frees
  * nothing that another thread may have held. The client is gone. */
 void bw_client_abandon(struct bw_client *client);
@@ -41,7 +46,7 @@ void bw_client_abandon(struct bw_client *client);
 void bw_client_cancel(struct bw_client *client);
 
 /* The passphrase of the private key; copied. Fails with BW_CREDENTIAL_INVALID when it does not open the key (the file
- * is read at once), leaving what was there. passphrase empty: forget it. */
+ * is read at once), leaving what was there. passphrase empty: forget it, and take no new call over what it opened. */
 bw_result bw_client_unlock(struct bw_client *client, bw_bytes passphrase);
 
 /* Whether the private key file is encrypted, so that it needs a passphrase. Reads the file. */

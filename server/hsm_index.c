@@ -6,7 +6,7 @@
 
 enum { FIRST_BUCKETS = 64 };
 
-static struct bw_index_entry **bucket_of(const struct bw_index *index, const bw_key_id *id, uint32_t version)
+static struct bw_hsm_index_entry **bucket_of(const struct bw_index *index, const bw_key_id *id, uint32_t version)
 {
     uint64_t hash;
 
@@ -14,16 +14,16 @@ static struct bw_index_entry **bucket_of(const struct bw_index *index, const bw_
     return &index->buckets[(hash + version) & (index->bucket_count - 1)];
 }
 
-static bool is_it(const struct bw_index_entry *entry, const bw_key_id *id, uint32_t version)
+static bool is_it(const struct bw_hsm_index_entry *entry, const bw_key_id *id, uint32_t version)
 {
     return entry->version == version && bw_key_id_equal(&entry->id, id);
 }
 
-struct bw_index_entry *bw_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version)
+struct bw_hsm_index_entry *bw_hsm_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version)
 {
     if (index->bucket_count == 0)
         return NULL;
-    for (struct bw_index_entry *entry = *bucket_of(index, id, version); entry != NULL; entry = entry->next)
+    for (struct bw_hsm_index_entry *entry = *bucket_of(index, id, version); entry != NULL; entry = entry->next)
         if (is_it(entry, id, version))
             return entry;
     return NULL;
@@ -33,13 +33,13 @@ static bool grow(struct bw_index *index)
 {
     struct bw_index bigger = { .bucket_count = index->bucket_count ? 2 * index->bucket_count : FIRST_BUCKETS, .count = index->count };
 
-    bigger.buckets = calloc(bigger.bucket_count, sizeof(struct bw_index_entry *));
+    bigger.buckets = calloc(bigger.bucket_count, sizeof(struct bw_hsm_index_entry *));
     if (bigger.buckets == NULL)
         return false;
     for (size_t i = 0; i < index->bucket_count; i++) {
-        struct bw_index_entry *entry = index->buckets[i];
+        struct bw_hsm_index_entry *entry = index->buckets[i];
         while (entry != NULL) {
-            struct bw_index_entry *next = entry->next, **to = bucket_of(&bigger, &entry->id, entry->version);
+            struct bw_hsm_index_entry *next = entry->next, **to = bucket_of(&bigger, &entry->id, entry->version);
             entry->next = *to;
             *to   = entry;
             entry = next;
@@ -50,9 +50,9 @@ static bool grow(struct bw_index *index)
     return true;
 }
 
-struct bw_index_entry *bw_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version)
+struct bw_hsm_index_entry *bw_hsm_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version)
 {
-    struct bw_index_entry *entry = bw_index_find(index, id, version);
+    struct bw_hsm_index_entry *entry = bw_hsm_index_find(index, id, version);
 
     if (entry != NULL)
         return entry;
@@ -63,20 +63,20 @@ struct bw_index_entry *bw_index_add(struct bw_index *index, const bw_key_id *id,
         return NULL;
     entry->id      = *id;
     entry->version = version;
-    struct bw_index_entry **to = bucket_of(index, id, version);
+    struct bw_hsm_index_entry **to = bucket_of(index, id, version);
     entry->next = *to;
     *to = entry;
     index->count++;
     return entry;
 }
 
-void bw_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t version)
+void bw_hsm_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t version)
 {
     if (index->bucket_count == 0)
         return;
-    for (struct bw_index_entry **at = bucket_of(index, id, version); *at != NULL; at = &(*at)->next)
+    for (struct bw_hsm_index_entry **at = bucket_of(index, id, version); *at != NULL; at = &(*at)->next)
         if (is_it(*at, id, version)) {
-            struct bw_index_entry *entry = *at;
+            struct bw_hsm_index_entry *entry = *at;
             *at = entry->next;
             index->count--;
             free(entry);
@@ -84,12 +84,12 @@ void bw_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t versi
         }
 }
 
-void bw_index_clear(struct bw_index *index)
+void bw_hsm_index_clear(struct bw_index *index)
 {
     for (size_t i = 0; i < index->bucket_count; i++) {
-        struct bw_index_entry *entry = index->buckets[i];
+        struct bw_hsm_index_entry *entry = index->buckets[i];
         while (entry != NULL) {
-            struct bw_index_entry *next = entry->next;
+            struct bw_hsm_index_entry *next = entry->next;
             free(entry);
             entry = next;
         }

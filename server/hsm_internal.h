@@ -77,8 +77,8 @@ bw_result bw_session_result(struct bw_session *session, CK_RV rv, enum bw_code i
 
 /* ---- the index: which key versions the token has ---- */
 
-struct bw_index_entry {
-    struct bw_index_entry *next;
+struct bw_hsm_index_entry {
+    struct bw_hsm_index_entry *next;
     bw_key_id              id;
     uint32_t               version;
     CK_OBJECT_HANDLE       own;        /* secret or private key; CK_INVALID_HANDLE: only the public half is there */
@@ -87,15 +87,15 @@ struct bw_index_entry {
     unsigned               bits;
 };
 struct bw_index {
-    struct bw_index_entry **buckets;
+    struct bw_hsm_index_entry **buckets;
     size_t                  bucket_count; /* a power of two, or 0 */
     size_t                  count;
 };
-struct bw_index_entry *bw_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version);
+struct bw_hsm_index_entry *bw_hsm_index_find(const struct bw_index *index, const bw_key_id *id, uint32_t version);
 /* Found, or new and zeroed but for its name. NULL: out of memory. */
-struct bw_index_entry *bw_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version);
-void bw_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t version);
-void bw_index_clear(struct bw_index *index);
+struct bw_hsm_index_entry *bw_hsm_index_add(struct bw_index *index, const bw_key_id *id, uint32_t version);
+void bw_hsm_index_remove(struct bw_index *index, const bw_key_id *id, uint32_t version);
+void bw_hsm_index_clear(struct bw_index *index);
 
 /* ---- objects: what operations use ---- */
 
@@ -139,7 +139,8 @@ void bw_object_cache(struct bw_session *session, struct bw_hsm_object *object, c
 void bw_object_release(struct bw_session *session, struct bw_hsm_object *object);
 /* Takes a session with which the object may be used. */
 bw_result bw_object_use(struct bw_hsm_object *object, struct bw_session **ret_session);
-/* Refuses all further use of the objects that match, for that reason, and forgets them. session: NULL takes one. */
+/* Refuses all further use of the objects that match (match NULL: all), for that reason, and forgets them. session: NULL
+ * takes one where it has to. */
 typedef bool (*bw_object_match_fn)(const struct bw_hsm_object *object, const void *argument);
 void bw_objects_kill(struct bw_token *token, struct bw_session *session, enum bw_code reason, bw_object_match_fn match, const void *argument);
 

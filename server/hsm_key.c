@@ -77,7 +77,7 @@ static bw_result generate(struct bw_session *session, const struct making *makin
 static bw_result add_to_index(struct bw_token *token, const bw_key_id *id, uint32_t version, const struct bw_hsm_object *made)
 {
     (void)pthread_mutex_lock(&token->tables);
-    struct bw_index_entry *entry = bw_index_add(&token->index, id, version);
+    struct bw_hsm_index_entry *entry = bw_hsm_index_add(&token->index, id, version);
     if (entry != NULL) {
         entry->own        = made->own;
         entry->public_key = made->public_key;
@@ -89,10 +89,10 @@ static bw_result add_to_index(struct bw_token *token, const bw_key_id *id, uint3
     return bw_success();
 }
 
-static bool is_indexed(struct bw_token *token, const bw_key_id *id, uint32_t version, struct bw_index_entry *ret_entry)
+static bool is_indexed(struct bw_token *token, const bw_key_id *id, uint32_t version, struct bw_hsm_index_entry *ret_entry)
 {
     (void)pthread_mutex_lock(&token->tables);
-    const struct bw_index_entry *entry = bw_index_find(&token->index, id, version);
+    const struct bw_hsm_index_entry *entry = bw_hsm_index_find(&token->index, id, version);
     if (entry != NULL)
         *ret_entry = *entry;
     (void)pthread_mutex_unlock(&token->tables);
@@ -112,7 +112,7 @@ static bw_result generate_on_token(struct bw_session *session, const struct maki
                                    struct bw_buf *ret_public_key)
 {
     struct bw_token *token = session->token;
-    struct bw_index_entry there;
+    struct bw_hsm_index_entry there;
     struct bw_hsm_object made;
 
     BW_CHECK(!is_indexed(token, id, version, &there), BW_ALREADY_EXISTS, "a key version of this id");
@@ -185,7 +185,7 @@ static CK_OBJECT_HANDLE copy_of(struct bw_session *session, CK_OBJECT_HANDLE obj
     return rv == CKR_OK ? copy : CK_INVALID_HANDLE;
 }
 
-static bw_result object_of_entry(struct bw_session *session, const struct bw_index_entry *entry, struct bw_hsm_object **ret_object)
+static bw_result object_of_entry(struct bw_session *session, const struct bw_hsm_index_entry *entry, struct bw_hsm_object **ret_object)
 {
     struct bw_hsm_object like = { .key_type = entry->key_type, .bits = entry->bits, .id = entry->id, .version = entry->version };
 
@@ -204,7 +204,7 @@ static bw_result object_of_entry(struct bw_session *session, const struct bw_ind
 static bw_result object_with_session(struct bw_session *session, const bw_key_id *id, uint32_t version, struct bw_hsm_object **ret_object)
 {
     struct bw_cache_key name = bw_cache_key_of_version(id, version);
-    struct bw_index_entry entry;
+    struct bw_hsm_index_entry entry;
 
     bool there = is_indexed(session->token, id, version, &entry);
     BW_CHECK(there && entry.own != CK_INVALID_HANDLE, BW_NO_SUCH_KEY, "no such key version in the HSM");
@@ -245,7 +245,7 @@ static bw_result list_keys(struct bw_token *token, struct listing *listing)
     listing->rows = calloc(index->count + 1, sizeof *listing->rows);
     BW_CHECK(listing->rows != NULL, BW_NO_MEMORY, "list of keys");
     for (size_t i = 0; i < index->bucket_count; i++)
-        for (const struct bw_index_entry *entry = index->buckets[i]; entry != NULL; entry = entry->next)
+        for (const struct bw_hsm_index_entry *entry = index->buckets[i]; entry != NULL; entry = entry->next)
             if (entry->version > 0) {
                 listing->rows[listing->count].id        = entry->id;
                 listing->rows[listing->count++].version = entry->version;
@@ -287,14 +287,14 @@ static bool is_key_or_from_it(const struct bw_hsm_object *object, const void *ar
 static bw_result destroy(struct bw_session *session, const struct key_version *which)
 {
     struct bw_token *token = session->token;
-    struct bw_index_entry entry;
+    struct bw_hsm_index_entry entry;
 
     if (!is_indexed(token, which->id, which->version, &entry))
         return bw_success();
     BW_TRY(destroy_handle(session, entry.own));
     BW_TRY(destroy_handle(session, entry.public_key));
     (void)pthread_mutex_lock(&token->tables);
-    bw_index_remove(&token->index, which->id, which->version); /* before the copies: none is cached from now on */
+    bw_hsm_index_remove(&token->index, which->id, which->version); /* before the copies: none is cached from now on */
     (void)pthread_mutex_unlock(&token->tables);
     bw_objects_kill(token, session, BW_KEY_STATE, is_version, which);
     return bw_success();

@@ -106,7 +106,7 @@ static bool may_be_cached(struct bw_token *token, const struct bw_hsm_object *ob
 {
     if (object->is_cached || atomic_load(&object->gone) != BW_OK || cache_find(&token->cache, key) != NULL)
         return false;
-    return object->is_session_key || bw_index_find(&token->index, &object->id, object->version) != NULL;
+    return object->is_session_key || bw_hsm_index_find(&token->index, &object->id, object->version) != NULL;
 }
 
 void bw_object_cache(struct bw_session *session, struct bw_hsm_object *object, const struct bw_cache_key *key)
@@ -225,7 +225,7 @@ void bw_objects_kill(struct bw_token *token, struct bw_session *session, enum bw
     (void)pthread_mutex_lock(&token->tables);
     for (struct bw_hsm_object *object = token->live; object != NULL; object = object->live_next) {
         int usable = BW_OK;
-        if (!match(object, argument))
+        if (match != NULL && !match(object, argument))
             continue;
         (void)atomic_compare_exchange_strong(&object->gone, &usable, (int)reason); /* the first reason stays */
         if (object->is_cached) {

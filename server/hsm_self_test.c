@@ -21,11 +21,11 @@ static bool is_refusal(bw_result r)
     return !bw_ok(r) && r.code != BW_HSM_UNAVAILABLE && r.code != BW_OVERLOADED && r.code != BW_NO_MEMORY && r.code != BW_TENANT_SEALED;
 }
 
-static bw_result make_secret(struct bw_token *token, CK_KEY_TYPE key_type, struct bw_hsm_object **ret_key)
+static bw_result make_secret(struct bw_token *token, enum bw_spec spec, struct bw_hsm_object **ret_key)
 {
-    struct bw_session_key what = { .key_type = key_type, .length = 32, .extractable = true };
+    const struct bw_spec_row *row = bw_spec_row(spec);
+    struct bw_session_key what = { .key_type = row->key_type, .length = row->bits / 8, .uses = row->uses, .extractable = true };
 
-    what.uses = key_type == CKK_AES ? bw_spec_row(BW_SPEC_AES_256)->uses : bw_spec_row(BW_SPEC_HMAC_256)->uses;
     bw_result r = bw_hsm_generate_session(token, &what, ret_key);
     return is_refusal(r) ? bw_success() : r;
 }
@@ -38,8 +38,8 @@ static bw_result make_pair(struct bw_token *token, enum bw_spec spec, struct bw_
 
 static bw_result make_keys(struct bench *bench)
 {
-    BW_TRY(make_secret(bench->token, CKK_AES, &bench->aes));
-    BW_TRY(make_secret(bench->token, CKK_GENERIC_SECRET, &bench->hmac));
+    BW_TRY(make_secret(bench->token, BW_SPEC_AES_256, &bench->aes));
+    BW_TRY(make_secret(bench->token, BW_SPEC_HMAC_512, &bench->hmac));
     BW_TRY(make_pair(bench->token, BW_SPEC_RSA_2048, &bench->rsa));
     BW_TRY(make_pair(bench->token, BW_SPEC_EC_P256, &bench->ec));
     return make_pair(bench->token, BW_SPEC_ED25519, &bench->edwards);

@@ -5,7 +5,7 @@
 
 #include "hsm_internal.h"
 
-enum { GENERIC_LEAST = 16, GENERIC_MOST = 512 }; /* bytes: mechanisms.def, CKM_GENERIC_SECRET_KEY_GEN */
+enum { GENERIC_MOST = 4096 }; /* bytes: a private key of RSA-4096 as PKCS#8 fits */
 
 /* ---- what they are ---- */
 
@@ -13,7 +13,7 @@ static bool length_fits(CK_KEY_TYPE key_type, size_t len)
 {
     if (key_type == CKK_AES)
         return len == 16 || len == 24 || len == 32;
-    return key_type == CKK_GENERIC_SECRET && len >= GENERIC_LEAST && len <= GENERIC_MOST;
+    return key_type == CKK_GENERIC_SECRET && len > 0 && len <= GENERIC_MOST;
 }
 
 static bw_result check_type(const struct bw_session_key *what)
@@ -39,7 +39,7 @@ static void destroy(struct bw_session *session, CK_OBJECT_HANDLE handle)
     (void)session->token->hsm->f->C_DestroyObject(session->handle, handle); /* at worst it goes with the holder */
 }
 
-/* Takes over the handle. expected: 0, or the length that it must have. */
+/* Takes over the handle. known_len: in bytes. */
 static bw_result object_of_handle(struct bw_session *session, CK_OBJECT_HANDLE handle, struct bw_session_key *what, size_t known_len,
                                   struct bw_hsm_object **ret_object)
 {
@@ -54,20 +54,6 @@ static bw_result object_of_handle(struct bw_session *session, CK_OBJECT_HANDLE h
     BW_TRY(bw_object_new(session, &like, ret_object));
     what->length = (uint32_t)known_len;
     return bw_success();
-}
-
-/* The same, where only the HSM knows the length. */
-static bw_result object_of_new_handle(struct bw_session *session, CK_OBJECT_HANDLE handle, struct bw_session_key *what,
-                                      struct bw_hsm_object **ret_object)
-{
-    CK_ULONG len;
-
-    bw_result r = bw_attribute_number(session, handle, CKA_VALUE_LEN, &len);
-    if (!bw_ok(r)) {
-        destroy(session, handle);
-        return r;
-    }
-    return object_of_handle(session, handle, what, len, ret_object);
 }
 
 /* ---- made from nothing, or from bytes ---- */
@@ -93,7 +79,7 @@ bw_result bw_hsm_generate_session(struct bw_token *token, struct bw_session_key 
     struct bw_session *session;
 
     BW_TRY(check_type(what));
-    BW_CHECK_AT(what->length != 0, BW_KEY_SIZE, "template.length", "missing");
+    BW_CHECK_AT(what->length >= 16 && what->length <= 512, BW_KEY_SIZE, "template.length", "no key is made with it");
     BW_TRY(bw_session_take(token, &session));
     bw_result r = generate(session, what, ret_object);
     bw_session_give(session);
@@ -130,21 +116,46 @@ bw_result bw_hsm_import_session(struct bw_token *token, bw_bytes value, const st
 
 /* ---- unwrapped ---- */
 
+/* SoftHSM leaves CKA_VALUE_LEN at 0 here, and takes any length for an AES key. So the key comes in without SENSITIVE, is asked
+ * for the length of its value (not for the value), and then becomes SENSITIVE for good. */
+static bw_result settle_unwrapped(struct bw_session *session, CK_OBJECT_HANDLE handle, const struct bw_session_key *what, size_t *ret_len)
+{
+    CK_FUNCTION_LIST *f = session->token->hsm->f;
+    CK_ATTRIBUTE value = { CKA_VALUE, NULL, 0 };
+    struct bw_template sensitive = { 0 };
+
+    BW_TRY(BW_RV(session, f->C_GetAttributeValue(session->handle, handle, &value, 1), BW_HSM_FAILED));
+    BW_CHECK(value.ulValueLen != CK_UNAVAILABLE_INFORMATION, BW_HSM_FAILED, "the HSM does not tell the length of an unwrapped key");
+    *ret_len = value.ulValueLen;
+    if (what->extractable)
+        return bw_success();
+    bw_template_flag(&sensitive, CKA_SENSITIVE, true);
+    return BW_RV(session, f->C_SetAttributeValue(session->handle, handle, sensitive.rows, sensitive.count), BW_HSM_FAILED);
+}
+
 static bw_result unwrap_inside(struct bw_session *session, const struct bw_hsm_object *key, const struct bw_mechanism *mechanism,
                                bw_bytes wrapped, struct bw_session_key *what, struct bw_hsm_object **ret_object)
 {
     struct bw_token *token = session->token;
+    struct bw_session_key readable = *what;
     struct bw_ck_mechanism ck;
     struct bw_template t = { 0 };
     CK_OBJECT_HANDLE handle;
+    size_t len;
 
+    readable.extractable = true;
     bw_ck_mechanism_set(&ck, mechanism);
-    template_start(&t, what);
+    template_start(&t, &readable);
     (void)pthread_mutex_lock(&token->holder_lock);
     CK_RV rv = token->hsm->f->C_UnwrapKey(token->holder, &ck.mechanism, key->own, bw_ck_bytes(wrapped), wrapped.len, t.rows, t.count, &handle);
     (void)pthread_mutex_unlock(&token->holder_lock);
     BW_TRY(BW_RV(session, rv, BW_WRAPPED_KEY_INVALID));
-    return object_of_new_handle(session, handle, what, ret_object);
+    bw_result r = settle_unwrapped(session, handle, what, &len);
+    if (!bw_ok(r)) {
+        destroy(session, handle);
+        return r;
+    }
+    return object_of_handle(session, handle, what, len, ret_object);
 }
 
 /* Where the module cannot unwrap with this mechanism it decrypts, and the value goes back in. */
@@ -373,7 +384,7 @@ bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[sta
 
 bw_result bw_hsm_reveal(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_value)
 {
-    size_t len = GENERIC_MOST;
+    size_t len = object->what.length;
     struct bw_session *session;
 
     BW_CHECK(object->is_session_key && object->what.extractable, BW_NOT_PERMITTED, "the key may not leave the HSM");

@@ -59,7 +59,7 @@ static bw_result index_object(struct bw_session *session, CK_OBJECT_HANDLE objec
 
     reader.rest = bw_bytes_of(cka_id, len);
     memcpy(id.bytes, bw_read_bytes(&reader, BW_KEY_ID_LEN).data, BW_KEY_ID_LEN);
-    struct bw_index_entry *entry = bw_index_add(index, &id, (uint32_t)bw_read_be(&reader, 4));
+    struct bw_hsm_index_entry *entry = bw_hsm_index_add(index, &id, (uint32_t)bw_read_be(&reader, 4));
     BW_CHECK(entry != NULL, BW_NO_MEMORY, "index of the token's keys");
     entry->key_type = key_type;
     *(class == CKO_PUBLIC_KEY ? &entry->public_key : &entry->own) = object;
@@ -96,7 +96,7 @@ static bw_result enumerate(struct bw_session *session)
         index = before;
         (void)pthread_mutex_unlock(&token->tables);
     }
-    bw_index_clear(&index);
+    bw_hsm_index_clear(&index);
     return r;
 }
 
@@ -142,6 +142,7 @@ bw_result bw_token_connect(struct bw_token *token)
 {
     struct bw_slot slot;
 
+    bw_objects_kill(token, NULL, BW_HSM_UNAVAILABLE, NULL, NULL); /* those made by calls that were still out when it was lost */
     BW_TRY(bw_slot_find(token->hsm, token->label, token->serial, &slot));
     memcpy(token->serial, slot.serial, sizeof slot.serial);
     token->slot = slot.id;
@@ -237,12 +238,6 @@ bw_result bw_token_open(struct bw_hsm *hsm, const char *label, const char *seria
 
 /* ---- closing ---- */
 
-static bool any(const struct bw_hsm_object *object, const void *argument)
-{
-    (void)object, (void)argument;
-    return true;
-}
-
 /* False: it was closed before. Comes back when no call is in the HSM any more. */
 static bool shut_pool(struct bw_token *token)
 {
@@ -267,12 +262,12 @@ void bw_token_close(struct bw_token *token)
 {
     if (!shut_pool(token))
         return;
-    bw_objects_kill(token, NULL, BW_TENANT_SEALED, any, NULL);
+    bw_objects_kill(token, NULL, BW_TENANT_SEALED, NULL, NULL);
     (void)token->hsm->f->C_Logout(token->holder);          /* closing the last session does it too */
     (void)token->hsm->f->C_CloseAllSessions(token->slot);  /* and destroys every session object */
     bw_secret_free(bw_take(&token->pin));
     (void)pthread_mutex_lock(&token->tables);
-    bw_index_clear(&token->index);
+    bw_hsm_index_clear(&token->index);
     (void)pthread_mutex_unlock(&token->tables);
     unclaim(token->hsm, token);
 }
@@ -296,7 +291,7 @@ void bw_token_unref(struct bw_token *token)
         return;
     assert(token->state == BW_TOKEN_CLOSED);
     bw_secret_free(token->pin);
-    bw_index_clear(&token->index);
+    bw_hsm_index_clear(&token->index);
     (void)pthread_cond_destroy(&token->pool_changed);
     (void)pthread_mutex_destroy(&token->pool);
     (void)pthread_mutex_destroy(&token->holder_lock);
