@@ -15,6 +15,7 @@
 #include "audit.h"
 #include "authorise.h"
 #include "change.h"
+#include "fake/drafts.h"
 #include "fake/region.h"
 #include "hsm.h"
 #include "recover.h"
@@ -237,6 +238,21 @@ static void a_taken_alias_makes_no_key(void **state)
     assert_int_equal(create_key(BW_SPEC_AES_256, "orders").code, BW_OK);
     assert_int_equal(create_key(BW_SPEC_AES_256, "orders").code, BW_ALREADY_EXISTS);
     assert_int_equal(material(), 1);
+    assert_int_equal(open_intents(), 0);
+}
+
+/* The registry does not know of the alias, so only the store refuses, after the HSM has made the key. */
+static void a_key_that_the_store_refuses_leaves_nothing_in_the_hsm(void **state)
+{
+    const char *aliases[] = { "orders" };
+    struct bw_key draft;
+
+    (void)state;
+    draft_key(&draft, "acme", 1);
+    draft.aliases = aliases, draft.alias_count = 1;
+    assert_int_equal(bw_store_put_key(region.daemon.store, &draft).code, BW_OK);
+    assert_int_equal(create_key(BW_SPEC_AES_256, "orders").code, BW_ALREADY_EXISTS);
+    assert_int_equal(material(), 0);
     assert_int_equal(open_intents(), 0);
 }
 
@@ -612,6 +628,7 @@ int main(void)
         REGION_TEST(a_key_is_made_in_hsm_store_and_registry),
         REGION_TEST(a_retry_makes_no_second_key),
         REGION_TEST(a_taken_alias_makes_no_key),
+        REGION_TEST(a_key_that_the_store_refuses_leaves_nothing_in_the_hsm),
         REGION_TEST(rotation_adds_a_version_and_keeps_the_old_for_decryption),
         REGION_TEST(a_disabled_key_is_superseded_and_can_be_enabled),
         REGION_TEST(a_deletion_waits_is_never_brought_forward_and_can_be_cancelled),
