@@ -10,9 +10,11 @@
 #include "hsm.h"
 #include "listen.h"
 #include "log.h"
-#include "pin_file.h"
+#include "pin.h"
+#include "recover.h"
 #include "registry.h"
 #include "store.h"
+#include "tenants.h"
 #include "trust.h"
 #include "vitals.h"
 #include "workers.h"
@@ -78,7 +80,7 @@ static bw_result start_token(struct bw_daemon *daemon)
     char label[33];
 
     BW_TRY(bw_hsm_each_label(daemon->hsm, refuse_other_region, daemon));
-    BW_TRY(bw_pin_file_read(daemon->config->pin_dir, "region.pin", &pin));
+    BW_TRY(bw_pin_read(daemon->config->pin_dir, "region", &pin));
     bw_token_label(&daemon->region, NULL, label);
     bw_result result = bw_token_open(daemon->hsm, label, "", bw_bytes_of(bw_secret_reveal(pin), bw_secret_len(pin)), &daemon->token);
     if (!bw_ok(result))
@@ -141,6 +143,30 @@ static void stop_audit(struct bw_daemon *daemon)
     bw_audit_close(daemon->audit);
 }
 
+static void tell_sealed(void *self, const bw_tenant *tenant, bw_result why)
+{
+    struct bw_daemon *daemon = self;
+
+    bw_log(daemon->log, BW_LOG_WARNING, "a tenant's token does not open", { "tenant", tenant->text }, { "code", bw_code_row(why.code)->name },
+           { "what", why.what }, { "instead", "the others are served" });
+}
+
+static bw_result open_tenants(struct bw_daemon *daemon)
+{
+    bw_tenants_open_all(daemon, tell_sealed, daemon);
+    return bw_success();
+}
+
+static bw_result start_recovery(struct bw_daemon *daemon)
+{
+    return bw_recovery_start(daemon, &daemon->recovery);
+}
+
+static void stop_recovery(struct bw_daemon *daemon)
+{
+    bw_recovery_free(daemon->recovery);
+}
+
 static bw_result start_listener(struct bw_daemon *daemon)
 {
     return bw_listener_new(daemon, &daemon->listener);
@@ -190,18 +216,20 @@ static void stop_vitals(struct bw_daemon *daemon)
 /* ---- the order ---- */
 
 static const struct step { const char *name; bw_result (*start)(struct bw_daemon *); void (*stop)(struct bw_daemon *); } steps[] = {
-    { "tls",          start_tls,      NULL          },  /* 1.3 only, before anything uses OpenSSL              */
-    { "certificates", start_trust,    stop_trust    },  /* name the configured region                          */
+    { "tls",          start_tls,      NULL          },  /* 1.3 only, before anything uses OpenSSL          */
+    { "certificates", start_trust,    stop_trust    },  /* name the configured region                      */
     { "hsm",          start_hsm,      stop_hsm      },
-    { "store",        start_store,    stop_store    },  /* of the configured region                            */
-    { "token",        start_token,    stop_token    },  /* of the configured region, none of another          */
-    { "self-test",    test_hsm,       NULL          },  /* what this HSM does                                 */
+    { "store",        start_store,    stop_store    },  /* of the configured region                        */
+    { "token",        start_token,    stop_token    },  /* of the configured region, none of another       */
+    { "self-test",    test_hsm,       NULL          },  /* what this HSM does                              */
     { "registry",     start_registry, stop_registry },
     { "audit log",    start_audit,    stop_audit    },
+    { "tenants",      open_tenants,   NULL          },  /* the registry closes their tokens                */
+    { "recovery",     start_recovery, stop_recovery },  /* what a crash left between intent and outcome    */
     { "listener",     start_listener, stop_listener },
     { "workers",      start_workers,  stop_workers  },
-    { "door",         open_door,      close_door    },  /* from here on calls come                             */
-    { "vitals",       start_vitals,   stop_vitals   },  /* from here on health says SERVING                    */
+    { "door",         open_door,      close_door    },  /* from here on calls come                         */
+    { "vitals",       start_vitals,   stop_vitals   },  /* from here on health says SERVING                */
 };
 
 static void stop_from(struct bw_daemon *daemon, size_t count)
