@@ -84,11 +84,14 @@ class Daemon:
                 return line
         raise AssertionError("the daemon ended before it said: " + word)
 
+    def handshake(self, *options):
+        """What openssl tells of one, with the caller's certificate."""
+        return subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-cert", self.region.path("caller.pem"),
+                               "-key", self.region.path("caller.key"), *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10).stdout
+
     def serial(self):
         """Of the certificate that a new connection is shown."""
-        shown = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-cert", self.region.path("caller.pem"),
-                                "-key", self.region.path("caller.key")], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
-        return subprocess.run(["openssl", "x509", "-noout", "-serial"], input=shown.stdout, capture_output=True, text=True).stdout
+        return subprocess.run(["openssl", "x509", "-noout", "-serial"], input=self.handshake(), capture_output=True, text=True).stdout
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -134,6 +137,13 @@ def names_what_differs(home, away):
     os.chmod(home.dir / "pins" / "region.pin", 0o600)
 
 
+def speaks_only_the_newest_tls(home):
+    daemon = Daemon(home)
+    check("TLS 1.3 is spoken", "Cipher is TLS_" in daemon.handshake("-tls1_3"))
+    check("TLS 1.2 is refused", "Cipher is (NONE)" in daemon.handshake("-tls1_2"))
+    daemon.stop()
+
+
 def reloads(home):
     daemon = Daemon(home)
     before = daemon.serial()
@@ -173,6 +183,7 @@ with tempfile.TemporaryDirectory() as root:
     eu, us = Region(root, "eu-central"), Region(root, "us-east")
     initialises_once(eu)
     names_what_differs(eu, us)
+    speaks_only_the_newest_tls(eu)
     reloads(eu)
     notices_a_dead_listener(eu)
 sys.exit(1 if failures else 0)
