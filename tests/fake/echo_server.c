@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -192,7 +191,7 @@ static int listen_on(const struct echo_server *server, struct loop *loop)
     return port;
 }
 
-static void run(const struct echo_server *server, int report)
+static void run(const struct echo_server *server, int report, pid_t parent)
 {
     struct loop loop;
     bool ending = false;
@@ -210,6 +209,8 @@ static void run(const struct echo_server *server, int report)
             _exit(0); /* drained */
         if (event.type == GRPC_OP_COMPLETE)
             handle(&loop, event.tag, event.success != 0);
+        if (getppid() != parent)
+            _exit(1); /* the test program is gone */
         if (asked_to_end && !ending) {
             grpc_server_shutdown_and_notify(loop.server, loop.queue, &loop);
             ending = true;
@@ -221,6 +222,7 @@ static void run(const struct echo_server *server, int report)
 
 void echo_server_start(struct echo_server *server)
 {
+    pid_t parent = getpid();
     int report[2];
 
     if (server->notes == NULL)
@@ -229,9 +231,8 @@ void echo_server_start(struct echo_server *server)
     server->pid = fork();
     must(server->pid >= 0, "fork");
     if (server->pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)close(report[0]);
-        run(server, report[1]);
+        run(server, report[1], parent);
     }
     (void)close(report[1]);
     must(read(report[0], &server->port, sizeof server->port) == sizeof server->port && server->port > 0, "listening");
@@ -259,11 +260,6 @@ void echo_server_kill(struct echo_server *server)
     echo_server_reap(server);
 }
 
-void echo_server_drain(struct echo_server *server)
-{
-    echo_server_signal(server, SIGTERM);
-    echo_server_reap(server);
-}
 
 void echo_server_free(struct echo_server *server)
 {

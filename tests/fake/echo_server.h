@@ -30,10 +30,9 @@ struct echo_server {
 
 /* Returns when it listens. */
 void echo_server_start(struct echo_server *server);
-void echo_server_signal(struct echo_server *server, int signal); /* SIGSTOP, SIGCONT */
+void echo_server_signal(struct echo_server *server, int signal); /* SIGSTOP, SIGCONT; SIGTERM drains */
 void echo_server_kill(struct echo_server *server);               /* SIGKILL, and waits for its end */
-void echo_server_drain(struct echo_server *server);              /* SIGTERM: says goodbye, and waits for its end */
-void echo_server_reap(struct echo_server *server);               /* of one that ended by itself */
+void echo_server_reap(struct echo_server *server);               /* waits for one that ends by itself */
 void echo_server_free(struct echo_server *server);               /* kills it when it runs */
 
 #endif
