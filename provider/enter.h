@@ -14,6 +14,7 @@
 #ifndef BW_PROVIDER_ENTER_H
 #define BW_PROVIDER_ENTER_H
 
+#include "host.h"
 #include "session.h"
 #include "slot.h"
 
@@ -52,8 +53,8 @@ struct bw_entry {
     bool     inside;     /* the thread was not inside the module before */
     bool     counted;    /* C_Finalize waits for it */
     bool     locked;     /* the session */
-    int      host_errno;
     int64_t  began_us;   /* 0: no trace */
+    struct bw_host host; /* its errno and its OpenSSL error queue */
 };
 
 /* handle  the session or slot that the function was given; 0 for functions without.

@@ -25,6 +25,7 @@ static struct {
     atomic_int          pid;      /* who initialised: a raw clone() runs no atfork handler */
     atomic_uint         inside;   /* calls in progress */
     bool                watches_forks;
+    OSSL_LIB_CTX       *library;  /* made once and never freed: see struct bw_client_options */
 
     /* constant while PHASE_IN, but for what the objects guard themselves */
     char               *config;   /* what C_Initialize was given, or NULL */
@@ -76,8 +77,9 @@ static void abandon(void)
         if (module.slots[i] != NULL)
             bw_slot_abandon(module.slots[i]);
     bw_sessions_abandon(&module.sessions);
-    module.slots = NULL;
-    module.conf  = (struct bw_conf){ .path = NULL };
+    module.slots   = NULL;
+    module.library = NULL;
+    module.conf    = (struct bw_conf){ .path = NULL };
 }
 
 /* ---- in ---- */
@@ -134,8 +136,11 @@ static bw_result make_slots(void)
     module.traces = false;
     module.slots  = calloc(module.conf.slot_count, sizeof(struct bw_slot *));
     BW_CHECK(module.slots != NULL, BW_NO_MEMORY, "slots");
+    if (module.library == NULL)
+        module.library = OSSL_LIB_CTX_new();
+    BW_CHECK(module.library != NULL, BW_NO_MEMORY, "OpenSSL's library context");
     for (size_t i = 0; i < module.conf.slot_count; i++) {
-        BW_TRY(bw_slot_new(&module.conf.slots[i], &module.slots[i]));
+        BW_TRY(bw_slot_new(&module.conf.slots[i], module.library, &module.slots[i]));
         make_id_unique(i);
         module.traces |= module.conf.slots[i].trace;
     }
