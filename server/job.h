@@ -8,6 +8,7 @@
 #include "audit.h"
 #include "bailiwick/mechanism.h"
 #include "bailiwick/names.h"
+#include "envelope.h"
 #include "method.h"
 
 struct bw_daemon;
@@ -39,11 +40,12 @@ struct bw_request {
     uint32_t            version;      /* 0: primary */
     bw_bytes            sealed;       /* instead of key */
     struct bw_mechanism mechanism;    /* row NULL: none named */
-    bw_bytes            data;         /* plaintext, ciphertext, wrapped key, envelope, message or digest to sign */
+    bw_bytes            data;         /* plaintext, ciphertext, wrapped key, message or digest to sign */
+    struct bw_envelope  envelope;     /* methods about an ENVELOPE; key and version are its own then */
     bw_bytes            signature;
-    struct bw_text_pair *context;     size_t context_count;  /* encryption context, sorted by name */
+    struct bw_text_pair *context;     size_t context_count;     /* encryption context, sorted by name */
+    struct bw_text_pair *new_context; size_t new_context_count; /* Rewrap: the one to wrap with */
     const char         *purpose;      /* "" when none */
-    bool                release;      /* asks for a session key's value */
     const ProtobufCMessage *message;  /* of method->request: what is particular to the method */
 };
 
@@ -51,6 +53,8 @@ struct bw_request {
 struct bw_reply {
     ProtobufCMessage *message;        /* of method->reply, or NULL; its receipt is filled after the commit */
     const char       *home_region;    /* told with BW_WRONG_REGION */
+    bool              released;       /* a session key's value is in it: goes on record as such */
+    bw_bytes          authenticated;  /* additional data or encryption context; its keyed hash goes on record */
 };
 
 struct bw_job {
