@@ -25,6 +25,11 @@ const struct bw_function *bw_function(enum bw_function_nr nr)
 /* OpenSSL of the host may be configured to use us as its provider or engine; then what we ask of it comes back to us. */
 static _Thread_local bool thread_is_inside;
 
+bool bw_thread_is_inside(void)
+{
+    return thread_is_inside;
+}
+
 /* ---- in ---- */
 
 static bw_result check_operation(struct bw_entry *entry)

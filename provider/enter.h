@@ -40,6 +40,9 @@ struct bw_function {
 };
 const struct bw_function *bw_function(enum bw_function_nr nr);
 
+/* Whether the calling thread is between bw_enter and bw_leave. */
+bool bw_thread_is_inside(void);
+
 /* One call in progress; on the caller's stack. */
 struct bw_entry {
     enum bw_function_nr        nr;

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "enter.h"
 #include "trace.h"
 
 enum phase {
@@ -38,31 +39,35 @@ static struct {
 /* ---- fork ----
  *
  * The forking thread waits until no other is in the middle of C_Initialize or C_Finalize, or inside OpenSSL on a client's
- * behalf: what such a thread holds would stay held in the child, OpenSSL's own locks among it. */
+ * behalf: what such a thread holds would stay held in the child, OpenSSL's own locks among it. A signal handler that forks
+ * out of one of our calls cannot wait for itself; its child gets a module that answers, and no more. */
 
 static void before_fork(void)
 {
+    if (bw_thread_is_inside())
+        return;
     pthread_mutex_lock(&module.lock);
     for (size_t i = 0; module.slots != NULL && i < module.conf.slot_count; i++)
         bw_client_before_fork(module.slots[i]->remote.client);
 }
 
-static void in_parent(void)
+static void after_fork(void)
 {
+    if (bw_thread_is_inside())
+        return;
     for (size_t i = 0; module.slots != NULL && i < module.conf.slot_count; i++)
         bw_client_after_fork(module.slots[i]->remote.client);
     pthread_mutex_unlock(&module.lock);
 }
 
-/* In the child, alone: plain stores and nothing else. Locks are made anew; everything else stays where it is until
- * C_Initialize abandons it. */
+/* All of it stays where it is until C_Initialize abandons it. */
 static void in_child(void)
 {
     if (atomic_load(&module.phase) != PHASE_OUT)
         atomic_store(&module.phase, PHASE_FORKED);
     atomic_store(&module.inside, 0);
-    module.lock    = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    module.changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    module.changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER; /* without the parent's waiters */
+    after_fork();
 }
 
 static bool is_in(void)
@@ -169,7 +174,7 @@ static bw_result initialize_locked(const char *config)
         abandon();
         set_phase(PHASE_OUT);
     }
-    BW_CHECK(module.watches_forks || pthread_atfork(before_fork, in_parent, in_child) == 0, BW_NO_MEMORY, "fork handler");
+    BW_CHECK(module.watches_forks || pthread_atfork(before_fork, after_fork, in_child) == 0, BW_NO_MEMORY, "fork handler");
     module.watches_forks = true;
 
     BW_TRY(remember(config));

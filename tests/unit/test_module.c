@@ -728,6 +728,13 @@ static void every_kind_of_child(void **state)
     assert_int_equal(finalize(), CKR_OK);
 }
 
+/* ThreadSanitizer cannot follow threads of a child whose parent had some. */
+#if defined(__SANITIZE_THREAD__)
+enum { CHILD_MAY_START_THREADS = false };
+#else
+enum { CHILD_MAY_START_THREADS = true };
+#endif
+
 static void forked_while_another_thread_is_inside(void **state)
 {
     unsigned port;
@@ -743,7 +750,8 @@ static void forked_while_another_thread_is_inside(void **state)
     assert_int_equal(pthread_create(&drawing, NULL, draw, &old_session), 0);
     wait_for_connection(listener);
     for (size_t i = 0; i < ARRAY_LEN(children); i++)
-        in_a_child(children[i]);
+        if (CHILD_MAY_START_THREADS || children[i] != initialise_from_many_threads)
+            in_a_child(children[i]);
     assert_int_equal(finalize(), CKR_OK);
     assert_int_equal(pthread_join(drawing, &rv), 0);
     assert_int_equal((CK_RV)rv, CKR_FUNCTION_CANCELED);
