@@ -909,7 +909,7 @@ static void live_as_child(struct bw_client *parents)
 
 static void fork_once(struct bw_client *client)
 {
-    int status;
+    int status = -1;
 
     bw_client_before_fork(client);
     pid_t child = fork();
