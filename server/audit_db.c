@@ -13,8 +13,7 @@ static const char *const statements[] = {
     [ADD_REGION]  = "INSERT INTO audit_region (region) VALUES (?1)",
     [APPEND]      = "INSERT INTO audit_record (position, log, idx, essential, who, context) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [ADD_LOG]     = "INSERT INTO audit_log (log, tenant, origin, pseudonym_key, tag_key) VALUES (?1, ?2, ?3, ?4, ?5)",
-    [SET_HEAD]    = "INSERT INTO audit_head (log, size, last_us) VALUES (?1, ?2, ?3)"
-                    " ON CONFLICT (log) DO UPDATE SET size = excluded.size, last_us = excluded.last_us",
+    [SET_HEAD]    = "REPLACE INTO audit_head (log, size, last_us) VALUES (?1, ?2, ?3)",
     [EACH_LOG]    = "SELECT log, tenant, origin, pseudonym_key, tag_key, size, last_us FROM audit_log JOIN audit_head USING (log) ORDER BY log",
     [LENGTH]      = "SELECT max(position) FROM audit_record",
     [EACH_ROW]    = "SELECT position, log, idx, essential, who, context FROM audit_record WHERE position BETWEEN ?1 AND ?2 ORDER BY position",

@@ -223,7 +223,7 @@ static bw_result run(struct search *search, const struct bw_audit_log *log, cons
     return bw_success();
 }
 
-bw_result bw_index_find(struct bw_index_reader *reader, const struct bw_audit_log *log, const struct bw_audit_query *query,
+bw_result bw_index_search(struct bw_index_reader *reader, const struct bw_audit_log *log, const struct bw_audit_query *query,
                         struct bw_arena *arena, struct bw_audit_found *ret_found)
 {
     struct search search = { .reader = reader, .arena = arena, .log = log->row.number, .room = (size_t)query->limit + 1 };

@@ -13,7 +13,7 @@ struct bw_index_reader {
     struct bw_hasher       *hasher;
 };
 
-bw_result bw_index_find(struct bw_index_reader *reader, const struct bw_audit_log *log, const struct bw_audit_query *query,
+bw_result bw_index_search(struct bw_index_reader *reader, const struct bw_audit_log *log, const struct bw_audit_query *query,
                         struct bw_arena *arena, struct bw_audit_found *ret_found);
 bw_result bw_index_each_open_intent(struct bw_index_reader *reader, bw_audit_intent_fn each, void *self);
 

@@ -19,7 +19,8 @@ static const struct command {
 
 static const struct bw_option global_options[] = {
     { "config",  BW_OPTION_TEXT, "FILE", "configuration; else $BAILIWICK_CONFIG, ~/.config/bailiwick/cli.conf, /etc/bailiwick/cli.conf" },
-    { "json",    BW_OPTION_FLAG, NULL,   "print JSON, as is done when the output is no terminal" },
+    { "json",    BW_OPTION_FLAG, NULL,   "print JSON, a line for each thing, as is done when the output is no terminal" },
+    { "table",   BW_OPTION_FLAG, NULL,   "print for people, as is done when the output is a terminal" },
     { "help",    BW_OPTION_FLAG, NULL,   "print this" },
     { "version", BW_OPTION_FLAG, NULL,   "print the version" },
     { 0 }
@@ -102,7 +103,7 @@ static bw_result run_command(struct bw_cli *cli, const struct command *command, 
         print_command(command);
         return bw_success();
     }
-    cli->json |= bw_args_flag(&cli->args, "json");
+    cli->json = bw_args_flag(&cli->args, "json") || (!isatty(STDOUT_FILENO) && !bw_args_flag(&cli->args, "table"));
     return command->run(cli);
 }
 
@@ -132,7 +133,7 @@ static bw_result run(struct bw_cli *cli, char *const *words)
 
 int main(int argc, char **argv)
 {
-    struct bw_cli cli = { .json = !isatty(STDOUT_FILENO) };
+    struct bw_cli cli = { 0 };
 
     (void)argc;
     enum bw_exit status = bw_cli_report(&cli, run(&cli, argv + (argv[0] != NULL)));

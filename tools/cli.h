@@ -7,10 +7,10 @@
 
 enum bw_exit {
     BW_EXIT_DONE        = 0,
-    BW_EXIT_REFUSED     = 1,  /* the region said no; doctor found a fault; the person at the terminal said no */
+    BW_EXIT_REFUSED     = 1,  /* the region said no, or the person at the terminal did */
     BW_EXIT_USAGE       = 2,  /* the command line, or what it names, is wrong */
     BW_EXIT_UNREACHABLE = 3,  /* the region cannot be reached or cannot serve now: try again later */
-    BW_EXIT_CONFIG      = 4,  /* configuration, certificate or key */
+    BW_EXIT_CONFIG      = 4,  /* configuration, certificate or key; doctor found a fault */
     BW_EXIT_FAILED      = 5   /* something broke, here or there */
 };
 
@@ -18,7 +18,7 @@ enum bw_exit {
 struct bw_cli {
     const char       *command;    /* "key create" */
     struct bw_args    args;
-    bool              json;       /* --json was given, or standard output is no terminal */
+    bool              json;       /* for scripts, not for people */
     struct bw_arena   arena;      /* lives as long as the run */
     struct bw_client *client;     /* NULL before the first call */
     struct bw_refusal refusal;    /* of the call that failed, in the server's words */

@@ -1,8 +1,6 @@
 # shellcheck shell=bash
 # What tools/quickstart, tools/test and the tests share: installing what is missing, making regions in folders, starting
-# and stopping them. Sourced, with errexit on. Expects in the environment:
-#   BW_BIN     folder of bailiwick and bailiwickd
-#   BW_MODULE  path of bailiwick-pkcs11.so
+# and stopping them. Sourced, with errexit on. Expects bailiwick and bailiwickd on the PATH.
 
 BW_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -54,7 +52,7 @@ region_make()
     mkdir -p "$dir/tokens" "$dir/store" "$dir/audit"
     (umask 077 && mkdir -p "$dir/pins")
     printf '%s\n' "$port" >"$dir/port"
-    "$BW_BIN/bailiwick" ca node "$ca" --region "$region" --name n1 --dns localhost --ip 127.0.0.1 >/dev/null
+    bailiwick ca node "$ca" --region "$region" --name n1 --dns localhost --ip 127.0.0.1 >/dev/null
     cat >"$dir/softhsm2.conf" <<END
 directories.tokendir = $dir/tokens
 objectstore.backend = file
@@ -86,7 +84,7 @@ dir = $dir/store
 dir   = $dir/audit
 guard = $dir/audit-guard
 END
-    SOFTHSM2_CONF=$dir/softhsm2.conf "$BW_BIN/bailiwickd" --init-region --config "$dir/bailiwickd.conf"
+    SOFTHSM2_CONF=$dir/softhsm2.conf bailiwickd --init-region --config "$dir/bailiwickd.conf"
 }
 
 trust_domain()
@@ -100,10 +98,10 @@ region_start()
     local dir=$1 pid
 
     : >"$dir/log"
-    SOFTHSM2_CONF=$dir/softhsm2.conf setsid "$BW_BIN/bailiwickd" --config "$dir/bailiwickd.conf" </dev/null >>"$dir/log" 2>&1 &
+    SOFTHSM2_CONF=$dir/softhsm2.conf setsid bailiwickd --config "$dir/bailiwickd.conf" </dev/null >>"$dir/log" 2>&1 &
     pid=$!
     printf '%s\n' "$pid" >"$dir/pid"
-    if ! grep -qm1 'ready' < <(tail -n +1 -f --pid="$pid" "$dir/log" 2>/dev/null); then
+    if ! grep -qm1 ' started ' < <(tail -n +1 -f --pid="$pid" "$dir/log" 2>/dev/null); then
         cat "$dir/log" >&2
         die "bailiwickd of $dir did not start"
     fi
@@ -150,7 +148,7 @@ key          = $4/$5.key
 END
 }
 
-# engine_conf FILE: an openssl.cnf whose engine pkcs11 is our module. init = 1: programs that fork need it loaded before.
+# engine_conf FILE MODULE: an openssl.cnf whose engine pkcs11 is that module. init = 1: programs that fork need it loaded before.
 engine_conf()
 {
     cat >"$1" <<END
@@ -164,7 +162,7 @@ pkcs11 = pkcs11
 
 [pkcs11]
 engine_id   = pkcs11
-MODULE_PATH = $BW_MODULE
+MODULE_PATH = $2
 init        = 1
 
 [req]

@@ -50,7 +50,6 @@ enum {
     BW_DELETION_DAYS_MAX     = 90,
     BW_DELETION_DAYS_DEFAULT = 30,
     BW_PIN_MIN               = 8,       /* a customer-held token's */
-    BW_POLICY_MAX            = 32 * 1024,
 
     BW_DEADLINE_DEFAULT_MS = 5000,      /* PKCS#11 callers name none */
     BW_DEADLINE_MAX_MS     = 600 * 1000

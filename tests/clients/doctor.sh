@@ -6,7 +6,7 @@ start_region us-east
 
 conf=$DIR/broken.conf
 good=$BAILIWICK_PKCS11_CONFIG
-doctor=(bailiwick doctor --module "$BW_MODULE" --provider-config)
+doctor=(bailiwick doctor --module "$MODULE" --provider-config)
 
 # broken SED TEXT: the good configuration, changed so, makes doctor say that.
 broken()

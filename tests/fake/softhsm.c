@@ -13,13 +13,6 @@ static const char *const modules[] = {
     "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
 };
 
-/* SoftHSM 2.6.1 leaks the curve's name at every C_SignInit and C_VerifyInit of an Ed25519 key; not ours to fix. It has no
- * frame pointers, and must stay loaded to be told by its name. */
-__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libsofthsm2.so\n"; }
-__attribute__((visibility("default"))) const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "fast_unwind_on_malloc=0"; }
-
 static void give_up(const char *what)
 {
     perror(what);
@@ -48,6 +41,7 @@ const char *softhsm_start(struct softhsm *softhsm)
     if (mkdtemp(softhsm->folder) == NULL)
         give_up(softhsm->folder);
     write_configuration(softhsm);
+    /* kept loaded, so that sanitizers can tell its frames */
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
         if (dlopen(modules[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) != NULL)
             return modules[i];

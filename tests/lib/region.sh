@@ -9,10 +9,9 @@
 set -euo pipefail
 
 : "${BW_BUILD:?the build folder}"
-BW_BIN=$(mktemp -d)
-BW_MODULE=$BW_BUILD/provider/bailiwick-pkcs11.so
-ln -s "$BW_BUILD/tools/bailiwick" "$BW_BUILD/server/bailiwickd" "$BW_BIN/"
-PATH=$BW_BIN:$PATH
+PATH=$BW_BUILD/tools:$BW_BUILD/server:$PATH
+# shellcheck disable=SC2034 # for the scripts that source this
+MODULE=$BW_BUILD/provider/bailiwick-pkcs11.so
 # shellcheck source=../../tools/region.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../tools/region.sh"
 
@@ -28,10 +27,11 @@ cleanup()
         ((status == 0)) || sed "s/^/$region: /" "$DIR/$region/log" >&2
         region_stop "$DIR/$region"
     done
-    rm -rf "$DIR" "$BW_BIN"
+    rm -rf "$DIR"
     exit "$status"
 }
 trap cleanup EXIT
+trap 'printf "%s:%d: failed: %s\n" "${BASH_SOURCE[0]}" "$LINENO" "$BASH_COMMAND" >&2' ERR
 
 # start_region REGION: makes the CA with the first one.
 start_region()
