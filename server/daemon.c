@@ -250,7 +250,7 @@ static void tell_start(struct bw_daemon *daemon)
     char port[16];
 
     (void)snprintf(port, sizeof port, "%d", daemon->port);
-    bw_log(daemon->log, BW_LOG_NOTICE, "ready", { "version", BW_VERSION }, { "region", daemon->region.text },
+    bw_log(daemon->log, BW_LOG_NOTICE, "started", { "version", BW_VERSION }, { "region", daemon->region.text },
            { "node", daemon->config->node }, { "listen", daemon->config->listen }, { "port", port }, { "hsm", bw_hsm_description(daemon->hsm) });
 }
 

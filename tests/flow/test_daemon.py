@@ -79,7 +79,7 @@ class Daemon:
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))) if descriptors else None
         self.process = subprocess.Popen([BAILIWICKD, "--config", region.path("conf")], env=region.env, stderr=subprocess.PIPE, text=True,
                                         preexec_fn=limit)
-        self.region, self.port = region, int(self.wait_for("ready").split("port=")[1].split()[0])
+        self.region, self.port = region, int(self.wait_for("started").split("port=")[1].split()[0])
 
     def wait_for(self, word):
         for line in self.process.stderr:
