@@ -22,6 +22,11 @@ struct bw_client_options {
     const char *key_file;                      /* PEM; encrypted when a passphrase is needed */
     unsigned    deadline_ms;                   /* for a whole call with its retries; 0: BW_DEADLINE_DEFAULT_MS */
     unsigned    idle_ms;                       /* a connection idle longer is not trusted; 0: 60000 */
+
+    /* Borrowed: what OpenSSL works in. A thread that called leaves its generator's state behind in it, and OpenSSL 3.0
+     * looks for it there when the thread ends; so it must outlive every thread that ever called. NULL: one that goes with
+     * the client, for those who end their threads first. */
+    struct ossl_lib_ctx_st *library;
 };
 
 struct bw_client;
@@ -33,6 +38,11 @@ bw_result bw_client_new(const struct bw_client_options *options, struct bw_clien
 void bw_client_free(struct bw_client *client);
 BW_DEFINE_AUTO(client)
 
+/* Around fork, as pthread_atfork's prepare and parent handlers: no thread is inside OpenSSL for us, nor in the middle
+ * of a change, while the process is copied. Waits for a handshake's arithmetic at most, never for the network. */
+void bw_client_before_fork(struct bw_client *client);
+void bw_client_after_fork(struct bw_client *client);
+
 /* In a forked child, where the parent's client must not be used: closes descriptors, says nothing on them, frees
  * nothing that another thread may have held. The client is gone. */
 void bw_client_abandon(struct bw_client *client);
@@ -41,7 +51,7 @@ void bw_client_abandon(struct bw_client *client);
 void bw_client_cancel(struct bw_client *client);
 
 /* The passphrase of the private key; copied. Fails with BW_CREDENTIAL_INVALID when it does not open the key (the file
- * is read at once), leaving what was there. passphrase empty: forget it. */
+ * is read at once), leaving what was there. passphrase empty: forget it, and take no new call over what it opened. */
 bw_result bw_client_unlock(struct bw_client *client, bw_bytes passphrase);
 
 /* Whether the private key file is encrypted, so that it needs a passphrase. Reads the file. */

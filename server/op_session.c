@@ -1,0 +1,154 @@
+/* WrapKey, UnwrapKey, GenerateKey, DeriveKey: session keys that stay in the region. What the application holds of one is its
+ * sealed bytes; its value only where the master key's policy releases it. */
+#include "authorise.h"
+#include "bailiwick/v1/crypto.pb-c.h"
+#include "daemon.h"
+#include "op.h"
+#include "stages.h"
+#include "wire.h"
+
+enum { SESSION_KEY_MAX = 512 };
+
+static unsigned all_uses_of(CK_KEY_TYPE type)
+{
+    if (type == CKK_AES)
+        return BW_USE_ENCRYPT | BW_USE_DECRYPT | BW_USE_WRAP | BW_USE_UNWRAP | BW_USE_SIGN | BW_USE_VERIFY;
+    return BW_USE_SIGN | BW_USE_VERIFY | BW_USE_DERIVE;
+}
+
+static bw_result read_template(struct bw_daemon *daemon, const struct bw_job *job, const Bailiwick__V1__SessionKeyTemplate *template,
+                               struct bw_session_key *ret_what)
+{
+    const struct bw_key *key = bw_grant_key(job->grant);
+    struct bw_session_key what = { .region = daemon->region, .tenant = job->caller.identity.tenant };
+
+    BW_CHECK_AT(template != NULL, BW_BAD_ARGUMENT, "template", "missing");
+    BW_CHECK_AT(template->key_type == CKK_AES || template->key_type == CKK_GENERIC_SECRET, BW_TEMPLATE_INVALID, "template.key_type",
+                "not CKK_AES or CKK_GENERIC_SECRET");
+    BW_CHECK_AT(template->length <= SESSION_KEY_MAX, BW_TEMPLATE_INVALID, "template.length", "more than 512 bytes");
+    what.key_type    = template->key_type;
+    what.length      = template->length;
+    what.extractable = template->extractable;
+    for (size_t i = 0; i < template->n_uses; i++)
+        what.uses |= (uint32_t)template->uses[i];
+    BW_CHECK_AT((what.uses & ~all_uses_of(what.key_type)) == 0, BW_TEMPLATE_INVALID, "template.uses", "not a use of such keys");
+    if (key != NULL)
+        what.origin = key->name.id;
+    *ret_what = what;
+    return bw_success();
+}
+
+/* Seals it, and reveals it when the template asks and the policy allows. */
+static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct bw_hsm_object *object, const struct bw_session_key *what,
+                          Bailiwick__V1__SealedKey **ret_key)
+{
+    struct bw_arena *arena = &job->call->arena;
+    Bailiwick__V1__SealedKey *key = bw_arena_alloc(arena, sizeof *key);
+    uint8_t *check = bw_arena_alloc(arena, 3);
+    bw_bytes sealed, value;
+
+    BW_CHECK(key != NULL && check != NULL, BW_NO_MEMORY, "reply");
+    bailiwick__v1__sealed_key__init(key);
+    BW_TRY(bw_hsm_seal(object, arena, &sealed));
+    BW_TRY(bw_hsm_check_value(object, check));
+    key->sealed = bw_wire_data(sealed);
+    key->length = what->length;
+    key->check  = bw_wire_data(bw_bytes_of(check, 3));
+    if (what->extractable && bw_ok(bw_authorise_release(daemon, job))) {
+        BW_TRY(bw_hsm_reveal(object, arena, &value));
+        key->value          = bw_wire_data(value);
+        job->reply.released = true;
+    }
+    *ret_key = key;
+    return bw_success();
+}
+
+bw_result bw_op_generate_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const Bailiwick__V1__GenerateKeyRequest *request = (const void *)job->request.message;
+    BW_AUTO(hsm_object) object = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(read_template(daemon, job, request->template_, &what));
+    BW_CHECK(bw_grant_tenant(job->grant)->token != NULL, BW_TENANT_SEALED, "tenant has no open token");
+    BW_TRY(bw_hsm_generate_session(bw_grant_tenant(job->grant)->token, &what, &object));
+
+    Bailiwick__V1__GenerateKeyReply *reply = bw_op_reply(job);
+    BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
+    return describe(daemon, job, object, &what, &reply->key);
+}
+
+bw_result bw_op_unwrap_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const Bailiwick__V1__UnwrapKeyRequest *request = (const void *)job->request.message;
+    BW_AUTO(hsm_object) key = NULL;
+    BW_AUTO(hsm_object) object = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(bw_op_object(daemon, job, BW_USE_UNWRAP, &key));
+    BW_TRY(read_template(daemon, job, request->template_, &what));
+    BW_TRY(bw_hsm_unwrap(key, &job->request.mechanism, job->request.data, &what, &object));
+
+    Bailiwick__V1__UnwrapKeyReply *reply = bw_op_reply(job);
+    BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
+    return describe(daemon, job, object, &what, &reply->key);
+}
+
+bw_result bw_op_derive_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const Bailiwick__V1__DeriveKeyRequest *request = (const void *)job->request.message;
+    BW_AUTO(hsm_object) key = NULL;
+    BW_AUTO(hsm_object) object = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(bw_op_object(daemon, job, BW_USE_DERIVE, &key));
+    BW_TRY(read_template(daemon, job, request->template_, &what));
+    BW_TRY(bw_hsm_derive(key, &job->request.mechanism, &what, &object));
+
+    Bailiwick__V1__DeriveKeyReply *reply = bw_op_reply(job);
+    BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
+    return describe(daemon, job, object, &what, &reply->key);
+}
+
+static bw_result unseal_wrapped(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, struct bw_hsm_object **ret_target)
+{
+    BW_AUTO(hsm_object) target = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(bw_op_unseal(daemon, job, sealed, &target, &what));
+    BW_TRY(bw_authorise_wrapped(daemon, job, &what));
+    *ret_target = bw_take(&target);
+    return bw_success();
+}
+
+/* What is to be wrapped: a sealed session key, or the value of one that the application holds itself. */
+static bw_result find_wrapped(struct bw_daemon *daemon, struct bw_job *job, struct bw_hsm_object **ret_target)
+{
+    const Bailiwick__V1__WrapKeyRequest *request = (const void *)job->request.message;
+    bool sealed_given = request->target != NULL && request->target->sealed.len > 0;
+    struct bw_session_key what = { .key_type = CKK_GENERIC_SECRET, .extractable = true, .region = daemon->region, .tenant = job->caller.identity.tenant };
+
+    BW_CHECK_AT(sealed_given != (request->value.len > 0), BW_BAD_ARGUMENT, "target", "give one: a sealed session key, or a value");
+    if (sealed_given)
+        return unseal_wrapped(daemon, job, bw_wire_bytes(request->target->sealed), ret_target);
+    BW_CHECK_AT(request->value.len <= BW_WRAPPED_MAX, BW_TOO_LARGE, "value", "longer than 8192 bytes");
+    what.length = (uint32_t)request->value.len;
+    return bw_hsm_import_session(bw_grant_tenant(job->grant)->token, bw_wire_bytes(request->value), &what, ret_target);
+}
+
+bw_result bw_op_wrap_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    BW_AUTO(hsm_object) key = NULL;
+    BW_AUTO(hsm_object) target = NULL;
+    bw_bytes wrapped;
+
+    BW_TRY(bw_op_object(daemon, job, BW_USE_WRAP, &key));
+    BW_TRY(find_wrapped(daemon, job, &target));
+    BW_TRY(bw_hsm_wrap(key, &job->request.mechanism, target, &job->call->arena, &wrapped));
+
+    Bailiwick__V1__WrapKeyReply *reply = bw_op_reply(job);
+    BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
+    reply->wrapped = bw_wire_data(wrapped);
+    reply->version = bw_op_version(job);
+    return bw_success();
+}
