@@ -1,13 +1,12 @@
 #include "client.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "connection.h"
+#include "host.h"
 
 enum {
     IDLE_DEFAULT_MS = 60 * 1000, /* below what firewalls keep an idle connection for */
@@ -152,7 +151,17 @@ static bw_result drive(struct bw_client *client, struct bw_connection *connectio
     }
 }
 
-static bw_result connect_address(struct bw_client *client, const struct bw_endpoint *endpoint, const struct addrinfo *address, int64_t until_ms)
+/* A node that does not like our certificate may say so with an alert, or just hang up once the handshake is over. So may
+ * one that stops at that moment; hence only the second time in a row counts. */
+static bw_result judge_hangup(struct bw_endpoint *endpoint, const struct bw_connection *connection, bw_result r)
+{
+    endpoint->hangups = connection->hung_up ? endpoint->hangups + 1 : 0;
+    if (endpoint->hangups < 2)
+        return r;
+    return bw_fail(BW_TLS_REFUSED, "the server hangs up after the handshake: it seems to refuse the client certificate");
+}
+
+static bw_result connect_address(struct bw_client *client, struct bw_endpoint *endpoint, const struct addrinfo *address, int64_t until_ms)
 {
     struct bw_connection *connection;
     unsigned patience_ms = client->deadline_ms / 3; /* so that a vanished peer is noticed while there is time for another */
@@ -162,6 +171,7 @@ static bw_result connect_address(struct bw_client *client, const struct bw_endpo
     client->connections = connection;
     bw_result r = drive(client, connection, until_ms);
     if (!bw_ok(r)) {
+        r = judge_hangup(endpoint, connection, r);
         drop(client, connection);
         return r;
     }
@@ -178,7 +188,7 @@ static int64_t share(int64_t until_ms, bool something_else)
     return something_else ? now + (until_ms - now) / 2 : until_ms;
 }
 
-static bw_result connect_addresses(struct bw_client *client, const struct bw_endpoint *endpoint, const struct addrinfo *addresses, int64_t until_ms)
+static bw_result connect_addresses(struct bw_client *client, struct bw_endpoint *endpoint, const struct addrinfo *addresses, int64_t until_ms)
 {
     bw_result r = bw_fail(BW_UNREACHABLE, "the endpoint's name has no address");
 
@@ -202,7 +212,7 @@ static bw_result prepare(struct bw_client *client, const struct bw_endpoint *end
     return r;
 }
 
-static bw_result connect_endpoint(struct bw_client *client, const struct bw_endpoint *endpoint, int64_t until_ms)
+static bw_result connect_endpoint(struct bw_client *client, struct bw_endpoint *endpoint, int64_t until_ms)
 {
     struct bw_credential credential = { 0 };
     struct addrinfo *addresses = NULL;
@@ -268,11 +278,8 @@ static bw_result get_connection(struct bw_client *client, int64_t deadline_ms, s
 {
     for (;;) {
         BW_TRY(check_cancelled(client));
-        if (connection_is_good(client)) {
-            *ret_connection = client->connection;
-            (*ret_connection)->refs++;
-            return bw_success();
-        }
+        if (connection_is_good(client))
+            break;
         if (bw_now_ms() >= deadline_ms)
             return why_not(client);
         if (client->connecting) {
@@ -288,7 +295,11 @@ static bw_result get_connection(struct bw_client *client, int64_t deadline_ms, s
         client->attempts++;
         (void)pthread_cond_broadcast(&client->changed);
         BW_TRY(client->attempted);
+        break;
     }
+    *ret_connection = client->connection;
+    (*ret_connection)->refs++;
+    return bw_success();
 }
 
 /* ---- one attempt ---- */
@@ -336,7 +347,7 @@ static bw_result attempt(struct call *call, struct bw_connection *connection)
     bw_result r = wait_for_answer(call, connection);
     bw_connection_withdraw(connection, &call->stream);
     hand_over(connection);
-    if (r.code == BW_DEADLINE && connection->heard_ms < begun_ms)
+    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms)
         retire(call->client, connection); /* silent all along: the next call does not wait for it */
     BW_TRY(r);
     if (call->stream.fate == BW_FATE_ANSWERED)
@@ -395,16 +406,17 @@ bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes re
                          struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
     struct call call = { .client = client, .path = path, .request = request, .retry = retry, .arena = arena };
-    int host_errno = errno;
+    struct bw_host host;
 
     if (ret_refusal != NULL)
         *ret_refusal = (struct bw_refusal){ 0 };
     BW_CHECK(request.len <= BW_MESSAGE_MAX, BW_TOO_LARGE, "the request is larger than 1 MiB");
     BW_CHECK(init_condition(&call.wake), BW_NO_MEMORY, "condition variable");
+    bw_host_enter(&host);
     call.deadline_ms = bw_now_ms() + client->deadline_ms;
     bw_result r = enter_and_run(&call);
     (void)pthread_cond_destroy(&call.wake);
-    errno = host_errno;
+    bw_host_leave(&host);
 
     if (ret_refusal != NULL)
         *ret_refusal = call.refusal;
@@ -418,13 +430,14 @@ bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes re
 bw_result bw_client_key_is_encrypted(const struct bw_client *client, bool *ret_encrypted)
 {
     struct bw_buf key = { 0 };
-    int host_errno = errno;
+    struct bw_host host;
 
+    bw_host_enter(&host);
     bw_result r = bw_credential_read_key(client->key_file, &key);
     if (bw_ok(r))
         *ret_encrypted = bw_credential_key_is_encrypted(bw_buf_bytes(&key));
     bw_buf_clear(&key);
-    errno = host_errno;
+    bw_host_leave(&host);
     return r;
 }
 
@@ -469,10 +482,11 @@ static bw_result unlock(struct bw_client *client, bw_bytes bytes)
 
 bw_result bw_client_unlock(struct bw_client *client, bw_bytes passphrase)
 {
-    int host_errno = errno;
+    struct bw_host host;
 
+    bw_host_enter(&host);
     bw_result r = unlock(client, passphrase);
-    errno = host_errno;
+    bw_host_leave(&host);
     return r;
 }
 
@@ -498,7 +512,7 @@ static bw_result copy_options(const struct bw_client_options *options, struct bw
     for (; client->endpoints_len < BW_ENDPOINTS_MAX && options->endpoints[client->endpoints_len] != NULL; client->endpoints_len++)
         BW_TRY(bw_endpoint_parse(options->endpoints[client->endpoints_len], &client->endpoints[client->endpoints_len]));
     BW_CHECK(client->endpoints_len > 0, BW_CONFIG_INVALID, "no endpoint");
-    return bw_tls_new(&options->home, options->trust_domain, &client->tls);
+    return bw_tls_new(&options->home, options->trust_domain, options->library, &client->tls);
 }
 
 /* Of a client that nobody is inside of. */
@@ -516,10 +530,9 @@ static void destroy(struct bw_client *client)
     free(client);
 }
 
-bw_result bw_client_new(const struct bw_client_options *options, struct bw_client **ret_client)
+static bw_result create(const struct bw_client_options *options, struct bw_client **ret_client)
 {
     struct bw_client *client = calloc(1, sizeof *client);
-    int host_errno = errno;
 
     BW_CHECK(client != NULL, BW_NO_MEMORY, "client");
     if (pthread_mutex_init(&client->lock, NULL) != 0 || !init_condition(&client->changed)) {
@@ -531,7 +544,16 @@ bw_result bw_client_new(const struct bw_client_options *options, struct bw_clien
         *ret_client = client;
     else
         destroy(client);
-    errno = host_errno;
+    return r;
+}
+
+bw_result bw_client_new(const struct bw_client_options *options, struct bw_client **ret_client)
+{
+    struct bw_host host;
+
+    bw_host_enter(&host);
+    bw_result r = create(options, ret_client);
+    bw_host_leave(&host);
     return r;
 }
 
@@ -553,11 +575,9 @@ void bw_client_cancel(struct bw_client *client)
     (void)pthread_mutex_unlock(&client->lock);
 }
 
-void bw_client_free(struct bw_client *client)
+/* false: some did not leave in time. */
+static bool everybody_left(struct bw_client *client)
 {
-    if (client == NULL)
-        return;
-    int host_errno = errno;
     int64_t until_ms = bw_now_ms() + LEAVE_MS;
 
     (void)pthread_mutex_lock(&client->lock);
@@ -566,9 +586,19 @@ void bw_client_free(struct bw_client *client)
         wait_until(client, &client->changed, until_ms);
     bool empty = client->inside == 0;
     (void)pthread_mutex_unlock(&client->lock);
-    if (empty)
+    return empty;
+}
+
+void bw_client_free(struct bw_client *client)
+{
+    struct bw_host host;
+
+    if (client == NULL)
+        return;
+    bw_host_enter(&host);
+    if (everybody_left(client))
         destroy(client);
-    errno = host_errno;
+    bw_host_leave(&host);
 }
 
 /* ---- fork ---- */

@@ -43,8 +43,9 @@ static bw_result close_with(struct bw_connection *connection, bw_result why)
 {
     if (connection->stage == BW_STAGE_CLOSED)
         return connection->broken;
-    connection->stage  = BW_STAGE_CLOSED;
-    connection->broken = why;
+    connection->hung_up = connection->stage == BW_STAGE_HTTP2 && why.code == BW_UNREACHABLE;
+    connection->stage   = BW_STAGE_CLOSED;
+    connection->broken  = why;
     for (struct bw_stream *stream = connection->streams; stream != NULL; stream = stream->next) {
         if (!stream->headers_sent)
             bw_stream_end(stream, BW_FATE_UNSEEN, why);
@@ -90,8 +91,10 @@ static int on_frame(nghttp2_session *http2, const nghttp2_frame *frame, void *da
     struct bw_connection *connection = data;
 
     (void)http2;
-    if (frame->hd.type == NGHTTP2_SETTINGS && connection->stage == BW_STAGE_HTTP2)
-        connection->stage = BW_STAGE_OPEN;
+    if (frame->hd.type == NGHTTP2_SETTINGS && connection->stage == BW_STAGE_HTTP2) {
+        connection->stage   = BW_STAGE_OPEN;
+        connection->used_ms = bw_now_ms();
+    }
     return 0;
 }
 

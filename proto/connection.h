@@ -39,6 +39,7 @@ struct bw_connection {
     enum bw_wait          wait;      /* what the handshake waits for */
     bool                  blocked;   /* the socket takes no more for now */
     bool                  offended;  /* we told the server that it breaks the protocol */
+    bool                  hung_up;   /* the server went away between the handshake and its SETTINGS */
     bool                  led;       /* a caller is the leader: it polls for all */
     int64_t               heard_ms;  /* when bytes came last */
     int64_t               used_ms;   /* when a stream ended last */

@@ -117,6 +117,7 @@ bool bw_endpoint_refused(bw_result why)
 void bw_endpoint_succeeded(struct bw_endpoint *endpoint)
 {
     endpoint->failures      = 0;
+    endpoint->hangups       = 0;
     endpoint->not_before_ms = 0;
     endpoint->last          = bw_success();
 }

@@ -13,6 +13,7 @@ struct bw_endpoint {
     char      host[BW_HOST_MAX + 1];
     char      port[6];
     unsigned  failures;                   /* in a row */
+    unsigned  hangups;                    /* in a row, after the handshake */
     int64_t   not_before_ms;              /* on bw_now_ms's clock; 0: at once */
     bw_result last;                       /* why it failed last; BW_OK: it did not */
 };

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@ struct bw_tls {
     bw_region     home;
     char          trust_domain[BW_TRUST_DOMAIN_MAX + 1];
     OSSL_LIB_CTX *library;
+    bool          library_is_ours;
     BIO_METHOD   *socket_bio;
     SSL_CTX      *context;         /* of the credentials in use; NULL before the first */
     uint8_t       credential[32];  /* their digest */
@@ -209,7 +209,7 @@ static bw_result judge_alert(int alert)
     }
 }
 
-/* Asks our own notes, not SSL_get_error, which reads the host's error queue. */
+/* Asks our own notes, which say more than SSL_get_error. */
 static bw_result judge(const struct bw_channel *channel)
 {
     long certificate = SSL_get_verify_result(channel->ssl);
@@ -288,7 +288,7 @@ static bw_result new_context(struct bw_tls *tls, const struct bw_credential *cre
 
 /* The same files again keep the context, and with it the ticket. A ticket stands for the certificate that earned it,
  * so other files start without one. */
-static bw_result use(struct bw_tls *tls, const struct bw_credential *credential, struct bw_secret *passphrase)
+bw_result bw_tls_use(struct bw_tls *tls, const struct bw_credential *credential, struct bw_secret *passphrase)
 {
     uint8_t digest[sizeof tls->credential];
     SSL_CTX *context;
@@ -311,22 +311,12 @@ void bw_tls_forget(struct bw_tls *tls)
     tls->ticket  = NULL;
 }
 
-bw_result bw_tls_use(struct bw_tls *tls, const struct bw_credential *credential, struct bw_secret *passphrase)
-{
-    (void)ERR_set_mark();
-    bw_result r = use(tls, credential, passphrase);
-    (void)ERR_pop_to_mark();
-    return r;
-}
-
 bw_result bw_tls_try_key(struct bw_tls *tls, bw_bytes key_pem, struct bw_secret *passphrase)
 {
     EVP_PKEY *key = NULL;
 
-    (void)ERR_set_mark();
     bw_result r = bw_credential_open_key(key_pem, passphrase, tls->library, &key);
     EVP_PKEY_free(key);
-    (void)ERR_pop_to_mark();
     return r;
 }
 
@@ -335,22 +325,19 @@ void bw_tls_prepare_process(void)
     /* Left to itself, SSL_CTX_new would do this under our lock. It loads the host's configuration into the host's
      * default context, as the host's own first use of OpenSSL does; the flag that forbids it would forbid it to the
      * host too, for good. */
-    (void)ERR_set_mark();
     (void)OPENSSL_init_ssl(0, NULL);
-    (void)ERR_pop_to_mark();
 }
 
-bw_result bw_tls_new(const bw_region *home, const char *trust_domain, struct bw_tls **ret_tls)
+bw_result bw_tls_new(const bw_region *home, const char *trust_domain, OSSL_LIB_CTX *library, struct bw_tls **ret_tls)
 {
     BW_CHECK(strlen(trust_domain) <= BW_TRUST_DOMAIN_MAX, BW_CONFIG_INVALID, "the trust domain is too long");
     BW_AUTO(tls) tls = calloc(1, sizeof *tls);
     BW_CHECK(tls != NULL, BW_NO_MEMORY, "TLS");
     tls->home = *home;
     memcpy(tls->trust_domain, trust_domain, strlen(trust_domain) + 1);
-    (void)ERR_set_mark();
-    tls->library    = OSSL_LIB_CTX_new();
+    tls->library_is_ours = library == NULL;
+    tls->library    = library ? library : OSSL_LIB_CTX_new();
     tls->socket_bio = make_socket_bio();
-    (void)ERR_pop_to_mark();
     BW_CHECK(tls->library != NULL && tls->socket_bio != NULL, BW_NO_MEMORY, "TLS");
 
     *ret_tls = bw_take(&tls);
@@ -363,7 +350,8 @@ void bw_tls_free(struct bw_tls *tls)
         return;
     bw_tls_forget(tls);
     BIO_meth_free(tls->socket_bio);
-    OSSL_LIB_CTX_free(tls->library);
+    if (tls->library_is_ours)
+        OSSL_LIB_CTX_free(tls->library);
     free(tls);
 }
 
@@ -401,10 +389,7 @@ bw_result bw_channel_new(struct bw_tls *tls, int socket, const char *host, struc
     BW_CHECK(channel != NULL, BW_NO_MEMORY, "TLS channel");
     channel->tls    = tls;
     channel->socket = socket;
-    (void)ERR_set_mark();
-    bool ready = set_up(channel, host);
-    (void)ERR_pop_to_mark();
-    BW_CHECK(ready, BW_NO_MEMORY, "TLS channel");
+    BW_CHECK(set_up(channel, host), BW_NO_MEMORY, "TLS channel");
 
     *ret_channel = bw_take(&channel);
     return bw_success();
@@ -414,6 +399,9 @@ void bw_channel_free(struct bw_channel *channel)
 {
     if (channel == NULL)
         return;
+    /* As if both had said goodbye: otherwise OpenSSL takes the session for broken, and its ticket with it. */
+    if (channel->ssl != NULL)
+        SSL_set_shutdown(channel->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(channel->ssl);
     free(channel);
 }
@@ -428,19 +416,10 @@ static bw_result unfinished(struct bw_channel *channel, enum bw_wait *ret_wait)
     return bw_success();
 }
 
-/* Before a call into OpenSSL. */
-static void begin(struct bw_channel *channel)
-{
-    channel->wait = BW_WAIT_NOTHING;
-    (void)ERR_set_mark();
-}
-
 bw_result bw_channel_handshake(struct bw_channel *channel, enum bw_wait *ret_wait)
 {
-    begin(channel);
-    bool done = SSL_do_handshake(channel->ssl) == 1;
-    (void)ERR_pop_to_mark();
-    if (!done)
+    channel->wait = BW_WAIT_NOTHING;
+    if (SSL_do_handshake(channel->ssl) != 1)
         return unfinished(channel, ret_wait);
     BW_TRY(check_server(channel));
     BW_TRY(check_protocol(channel));
@@ -451,10 +430,8 @@ bw_result bw_channel_handshake(struct bw_channel *channel, enum bw_wait *ret_wai
 bw_result bw_channel_read(struct bw_channel *channel, uint8_t *to, size_t room, size_t *ret_len, enum bw_wait *ret_wait)
 {
     *ret_len = 0;
-    begin(channel);
-    bool done = SSL_read_ex(channel->ssl, to, room, ret_len) == 1;
-    (void)ERR_pop_to_mark();
-    if (!done)
+    channel->wait = BW_WAIT_NOTHING;
+    if (SSL_read_ex(channel->ssl, to, room, ret_len) != 1)
         return unfinished(channel, ret_wait);
     *ret_wait = BW_WAIT_NOTHING;
     return bw_success();
@@ -463,10 +440,8 @@ bw_result bw_channel_read(struct bw_channel *channel, uint8_t *to, size_t room, 
 bw_result bw_channel_write(struct bw_channel *channel, bw_bytes bytes, size_t *ret_len, enum bw_wait *ret_wait)
 {
     *ret_len = 0;
-    begin(channel);
-    bool done = SSL_write_ex(channel->ssl, bytes.data, bytes.len, ret_len) == 1;
-    (void)ERR_pop_to_mark();
-    if (!done)
+    channel->wait = BW_WAIT_NOTHING;
+    if (SSL_write_ex(channel->ssl, bytes.data, bytes.len, ret_len) != 1)
         return unfinished(channel, ret_wait);
     *ret_wait = BW_WAIT_NOTHING;
     return bw_success();

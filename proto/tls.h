@@ -1,7 +1,7 @@
 /* TLS 1.3 to a node of the home region, over a non-blocking socket.
  *
  * All of it in an OSSL_LIB_CTX of our own, and with every setting spelt out, so that neither the host's providers and
- * engines nor its openssl.cnf decide how we talk. The host's error queue is as before after each function.
+ * engines nor its openssl.cnf decide how we talk. Errors may be left in OpenSSL's queue (see host.h).
  * Nothing here locks: the client's mutex is held around each call (but around bw_tls_prepare_process). */
 #ifndef BW_PROTO_TLS_H
 #define BW_PROTO_TLS_H
@@ -11,7 +11,7 @@
 
 /* One per client: library context, whom to expect, and the last session ticket. */
 struct bw_tls;
-bw_result bw_tls_new(const bw_region *home, const char *trust_domain, struct bw_tls **ret_tls);
+bw_result bw_tls_new(const bw_region *home, const char *trust_domain, OSSL_LIB_CTX *library, struct bw_tls **ret_tls); /* library: see client.h */
 void      bw_tls_free(struct bw_tls *tls);
 BW_DEFINE_AUTO(tls)
 

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "bailiwick/bailiwick_pkcs11.h"
+#include "local.h"
 #include "object.h"
+#include "parameters.h"
 
 /* ---- life ---- */
 
@@ -29,11 +31,12 @@ static uint64_t slot_hash(const struct bw_conf_slot *conf)
     return hash_add(hash, conf->name);
 }
 
-static bw_result fill(struct bw_slot *slot, const struct bw_conf_slot *conf)
+static bw_result fill(struct bw_slot *slot, const struct bw_conf_slot *conf, struct ossl_lib_ctx_st *library)
 {
     struct bw_client_options options = bw_conf_client_options(conf);
     uint64_t hash = slot_hash(conf);
 
+    options.library = library;
     slot->conf = conf;
     slot->id   = hash & 0x7fffffff; /* fits the int that some hosts keep it in */
     (void)snprintf(slot->serial, sizeof slot->serial, "%016llx", (unsigned long long)hash);
@@ -45,10 +48,11 @@ static bw_result fill(struct bw_slot *slot, const struct bw_conf_slot *conf)
     if (!bw_ok(bw_client_key_is_encrypted(slot->remote.client, &slot->key_encrypted)))
         slot->key_encrypted = false;
     slot->login_required = conf->login_rule == BW_LOGIN_ALWAYS || (conf->login_rule == BW_LOGIN_AUTO && slot->key_encrypted);
-    return bw_objects_new(&slot->objects);
+    BW_TRY(bw_local_new(&slot->local));
+    return bw_objects_new(slot->id, &slot->objects);
 }
 
-bw_result bw_slot_new(const struct bw_conf_slot *conf, struct bw_slot **ret_slot)
+bw_result bw_slot_new(const struct bw_conf_slot *conf, struct ossl_lib_ctx_st *library, struct bw_slot **ret_slot)
 {
     struct bw_slot *slot = calloc(1, sizeof *slot);
 
@@ -57,7 +61,7 @@ bw_result bw_slot_new(const struct bw_conf_slot *conf, struct bw_slot **ret_slot
         free(slot);
         return bw_fail(BW_NO_MEMORY, "slot's lock");
     }
-    bw_result result = fill(slot, conf);
+    bw_result result = fill(slot, conf, library);
     if (!bw_ok(result)) {
         bw_slot_free(slot);
         return result;
@@ -71,6 +75,7 @@ void bw_slot_free(struct bw_slot *slot)
     if (slot == NULL)
         return;
     bw_objects_free(slot->objects);
+    bw_local_free(slot->local);
     bw_client_free(slot->remote.client);
     bw_secret_free(slot->random);
     free(slot->told);
@@ -142,24 +147,18 @@ void bw_slot_token_info(struct bw_slot *slot, CK_TOKEN_INFO *ret_info)
 
 /* ---- mechanisms ---- */
 
-/* Ours alone: it becomes another RPC, so the wire has no number for it and mechanisms.def no row. */
-static const struct bw_mechanism_row envelope = {
-    .type = CKM_BAILIWICK_ENVELOPE, .name = "CKM_BAILIWICK_ENVELOPE", .key_type = CKK_AES,
-    .uses = BW_USE_ENCRYPT | BW_USE_DECRYPT, .travels_as = CKM_BAILIWICK_ENVELOPE, .least_bits = 256, .most_bits = 256,
-};
-
 static const struct bw_mechanism_row *row_at(size_t index)
 {
     const struct bw_mechanism_row *row = bw_mechanism_at(index);
 
     if (row == NULL && (index == 0 || bw_mechanism_at(index - 1) != NULL))
-        return &envelope;
+        return &bw_envelope_row;
     return row;
 }
 
 static bool needs_hsm(const struct bw_mechanism_row *row)
 {
-    return row != &envelope && (row->uses & ~(unsigned)BW_USE_DIGEST) != 0;
+    return row != &bw_envelope_row && (row->uses & ~(unsigned)BW_USE_DIGEST) != 0;
 }
 
 /* Until the region was asked, every row counts: there is none that SoftHSM, or a region in front of it, cannot do. */
@@ -175,7 +174,7 @@ static bool offers(struct bw_slot *slot, const struct bw_mechanism_row *row)
 
 bool bw_slot_offers(struct bw_slot *slot, CK_MECHANISM_TYPE type)
 {
-    const struct bw_mechanism_row *row = type == CKM_BAILIWICK_ENVELOPE ? &envelope : bw_mechanism_row(type);
+    const struct bw_mechanism_row *row = type == CKM_BAILIWICK_ENVELOPE ? &bw_envelope_row : bw_mechanism_row(type);
 
     return row != NULL && offers(slot, row);
 }
@@ -209,7 +208,7 @@ static const struct { unsigned use; CK_FLAGS flag; } use_flags[] = {
 
 bw_result bw_slot_mechanism_info(struct bw_slot *slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *ret_info)
 {
-    const struct bw_mechanism_row *row = type == CKM_BAILIWICK_ENVELOPE ? &envelope : bw_mechanism_row(type);
+    const struct bw_mechanism_row *row = type == CKM_BAILIWICK_ENVELOPE ? &bw_envelope_row : bw_mechanism_row(type);
 
     BW_CHECK(row != NULL && offers(slot, row), BW_MECHANISM_INVALID, "mechanism");
 

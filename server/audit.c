@@ -38,12 +38,12 @@ struct bw_audit {
     struct bw_audit_space *space;
     struct bw_audit_index *index;
 
-    pthread_mutex_t        queue_lock;   /* over the next four */
-    pthread_cond_t         idle;
+    pthread_mutex_t        queue_lock;   /* over the next three */
     struct bw_audit_entry *first, **last;
-    bool                   committing;   /* somebody is the committer, */
+    bool                   committing;   /* somebody is the committer: he takes along what is queued meanwhile */
 
-    struct bw_audit_db     db;           /* and what follows is his alone */
+    pthread_mutex_t        write_lock;   /* over what follows; taken before queue_lock, never within it */
+    struct bw_audit_db     db;
     struct bw_hasher      *hasher;
     struct bw_flood       *flood;
     bool                   in_doubt;     /* memory may differ from the database: read heads again before writing */
@@ -75,7 +75,7 @@ static bool clock_is_unsure(void)
     return adjtimex(&state) == TIME_ERROR;
 }
 
-/* ---- the committer: reading back ---- */
+/* ---- writing, with write_lock held: reading back ---- */
 
 static bw_result put_log(void *self, const struct bw_audit_log_row *row)
 {
@@ -126,7 +126,7 @@ static void abandon(struct bw_audit *audit)
     atomic_store(&audit->failed_us, clock_us(CLOCK_MONOTONIC));
 }
 
-/* ---- the committer: writing ---- */
+/* ---- writing: a transaction ---- */
 
 static bw_result append(struct bw_audit *audit, struct bw_audit_entry *entry, struct bw_record_stamp *stamp, const uint8_t *random)
 {
@@ -198,7 +198,7 @@ static bw_result write_batch(struct bw_audit *audit, struct bw_audit_entry *batc
     return r;
 }
 
-/* ---- the committer: batches ---- */
+/* ---- writing: a batch ---- */
 
 /* A record that breaks its own limits is our own mistake: it is refused alone, so that it cannot take others with it. */
 static bool is_fit(struct bw_audit *audit, const struct bw_record *record)
@@ -242,19 +242,27 @@ static void tell(struct bw_audit_entry *list, bw_result written)
     }
 }
 
-static void commit_batch(struct bw_audit *audit, struct bw_audit_entry *batch)
+/* Lets the index's thread know what there is for it to do. */
+static void make_known(struct bw_audit *audit)
 {
-    struct bw_audit_entry *unfit = confirm_all(audit, &batch);
-    struct bw_audit_entry *taken = bw_flood_take(audit->flood, &batch, clock_us(CLOCK_MONOTONIC), clock_us(CLOCK_REALTIME));
-    bw_result written = write_batch(audit, batch);
-
-    bw_flood_settle(audit->flood, taken, bw_ok(written));
-    tell(batch, written);
-    tell(taken, written);
-    tell(unfit, bw_fail(BW_AUDIT_UNAVAILABLE, "a record that breaks its own limits"));
     atomic_store(&audit->flooded, bw_flood_is_waiting(audit->flood));
     if (!audit->in_doubt)
         bw_audit_index_grown(audit->index, audit->length);
+}
+
+static void commit_batch(struct bw_audit *audit, struct bw_audit_entry *batch)
+{
+    (void)pthread_mutex_lock(&audit->write_lock);
+    struct bw_audit_entry *unfit   = confirm_all(audit, &batch);
+    struct bw_audit_entry *taken   = bw_flood_take(audit->flood, &batch, clock_us(CLOCK_MONOTONIC), clock_us(CLOCK_REALTIME));
+    bw_result              written = write_batch(audit, batch);
+    bw_flood_settle(audit->flood, taken, bw_ok(written));
+    make_known(audit);
+    (void)pthread_mutex_unlock(&audit->write_lock);
+
+    tell(batch, written);
+    tell(taken, written);
+    tell(unfit, bw_fail(BW_AUDIT_UNAVAILABLE, "a record that breaks its own limits"));
 }
 
 /* ---- who is the committer ---- */
@@ -272,31 +280,10 @@ static struct bw_audit_entry *take_batch(struct bw_audit *audit)
     audit->first = *end;
     if (audit->first == NULL)
         audit->last = &audit->first;
-    if (batch == NULL) {
-        audit->committing = false;
-        (void)pthread_cond_broadcast(&audit->idle);
-    }
+    audit->committing = batch != NULL;
     (void)pthread_mutex_unlock(&audit->queue_lock);
     *end = NULL;
     return batch;
-}
-
-static void drain(struct bw_audit *audit)
-{
-    struct bw_audit_entry *batch;
-
-    while ((batch = take_batch(audit)) != NULL)
-        commit_batch(audit, batch);
-}
-
-/* Waits until the caller is the committer; drain ends it. */
-static void become_committer(struct bw_audit *audit)
-{
-    (void)pthread_mutex_lock(&audit->queue_lock);
-    while (audit->committing)
-        (void)pthread_cond_wait(&audit->idle, &audit->queue_lock);
-    audit->committing = true;
-    (void)pthread_mutex_unlock(&audit->queue_lock);
 }
 
 void bw_audit_put(struct bw_audit *audit, struct bw_audit_entry *entry)
@@ -315,8 +302,10 @@ void bw_audit_flush(struct bw_audit *audit)
     if (ours)
         audit->committing = true;
     (void)pthread_mutex_unlock(&audit->queue_lock);
-    if (ours)
-        drain(audit);
+    if (!ours)
+        return;
+    for (struct bw_audit_entry *batch = take_batch(audit); batch != NULL; batch = take_batch(audit))
+        commit_batch(audit, batch);
 }
 
 struct waiting_entry {
@@ -385,9 +374,9 @@ bw_result bw_audit_log_of(struct bw_audit *audit, const bw_tenant *tenant, uint3
     struct bw_audit_log *log = bw_audit_logs_of(audit->logs, tenant);
 
     if (log == NULL) {
-        become_committer(audit);
+        (void)pthread_mutex_lock(&audit->write_lock);
         bw_result r = add_log(audit, tenant);
-        drain(audit);
+        (void)pthread_mutex_unlock(&audit->write_lock);
         BW_TRY(r);
         log = bw_audit_logs_of(audit->logs, tenant);
     }
@@ -442,8 +431,8 @@ bw_result bw_audit_each_open_intent(struct bw_audit *audit, bw_audit_intent_fn e
 
 /* ---- what the index's thread does for us ---- */
 
-/* A checkpoint beside a busy committer never catches up with it, and the write-ahead log would grow without end. One that
- * fails is tried again at the next tick. */
+/* A checkpoint beside a busy committer never catches up with it, and the write-ahead log would grow without end: so past
+ * a point the rest, which is little, is done with the committer stopped. One that fails is tried again at the next tick. */
 static void checkpoint(struct bw_audit *audit)
 {
     unsigned pages = bw_audit_db_wal_pages(&audit->db);
@@ -451,27 +440,23 @@ static void checkpoint(struct bw_audit *audit)
 
     if (pages < WAL_PAGES_WANTS || pages == audit->checkpointed)
         return;
-    if (!bw_ok(bw_audit_db_checkpoint(&audit->checkpointer, &all)))
-        return;
-    if (!all && pages >= WAL_PAGES_NEEDS) {
-        become_committer(audit);
-        if (!bw_ok(bw_audit_db_checkpoint(&audit->checkpointer, &all)))
-            all = false;
-        drain(audit);
+    bw_result r = bw_audit_db_checkpoint(&audit->checkpointer, &all);
+    if (bw_ok(r) && !all && pages >= WAL_PAGES_NEEDS) {
+        (void)pthread_mutex_lock(&audit->write_lock);
+        r = bw_audit_db_checkpoint(&audit->checkpointer, &all);
+        (void)pthread_mutex_unlock(&audit->write_lock);
     }
-    audit->checkpointed = all ? pages : 0;
+    audit->checkpointed = bw_ok(r) && all ? pages : 0;
 }
 
+/* Aggregates are never taken into others, so they go past confirming and the flood. */
 static void write_aggregates(struct bw_audit *audit, bool all)
 {
-    become_committer(audit);
+    (void)pthread_mutex_lock(&audit->write_lock);
     struct bw_audit_entry *due = bw_flood_due(audit->flood, clock_us(CLOCK_MONOTONIC), all);
-    while (due != NULL) {
-        struct bw_audit_entry *next = due->next;
-        bw_audit_put(audit, due);
-        due = next;
-    }
-    drain(audit);
+    tell(due, write_batch(audit, due));
+    make_known(audit);
+    (void)pthread_mutex_unlock(&audit->write_lock);
 }
 
 static bool wants_tick(void *self)
@@ -529,7 +514,7 @@ static bw_result init(struct bw_audit *audit, const struct bw_audit_options *opt
     audit->lock   = -1;
     audit->last   = &audit->first;
     audit->host   = strdup(options->host);
-    BW_CHECK(audit->host != NULL && pthread_mutex_init(&audit->queue_lock, NULL) == 0 && pthread_cond_init(&audit->idle, NULL) == 0,
+    BW_CHECK(audit->host != NULL && pthread_mutex_init(&audit->queue_lock, NULL) == 0 && pthread_mutex_init(&audit->write_lock, NULL) == 0,
              BW_NO_MEMORY, "audit");
     BW_TRY(bw_hasher_new(&audit->hasher));
     BW_TRY(bw_flood_new(&audit->flood));
@@ -579,7 +564,7 @@ void bw_audit_close(struct bw_audit *audit)
     bw_hasher_free(audit->hasher);
     if (audit->lock >= 0)
         (void)close(audit->lock);
-    (void)pthread_cond_destroy(&audit->idle);
+    (void)pthread_mutex_destroy(&audit->write_lock);
     (void)pthread_mutex_destroy(&audit->queue_lock);
     free(audit->host);
     bw_wipe(audit->random, sizeof audit->random);

@@ -10,16 +10,18 @@
 #include "hsm.h"
 #include "listen.h"
 #include "log.h"
-#include "pin_file.h"
+#include "pin.h"
+#include "recover.h"
 #include "registry.h"
 #include "store.h"
+#include "tenants.h"
 #include "trust.h"
 #include "vitals.h"
 #include "workers.h"
 
 enum { MESSAGE_ROOM = 4096, SLOW_QUEUE = 4096 };
 
-/* ---- one function a step; a step tells by itself what only it knows ---- */
+/* ---- one function a step: what fails has left nothing behind, and tells by itself what only it knows ---- */
 
 static bw_result start_tls(struct bw_daemon *daemon)
 {
@@ -78,19 +80,23 @@ static bw_result start_token(struct bw_daemon *daemon)
     char label[33];
 
     BW_TRY(bw_hsm_each_label(daemon->hsm, refuse_other_region, daemon));
-    BW_TRY(bw_pin_file_read(daemon->config->pin_dir, "region.pin", &pin));
+    BW_TRY(bw_pin_read(daemon->config->pin_dir, "region", &pin));
     bw_token_label(&daemon->region, NULL, label);
     bw_result result = bw_token_open(daemon->hsm, label, "", bw_bytes_of(bw_secret_reveal(pin), bw_secret_len(pin)), &daemon->token);
     if (!bw_ok(result))
         bw_log(daemon->log, BW_LOG_ERROR, "the region's token cannot be opened", { "token", label },
                { "wrong", "make it with bailiwickd --init-region, or correct [hsm] module and region.pin in [hsm] pin_dir" });
-    BW_TRY(result);
-    return bw_hsm_self_test(daemon->hsm, daemon->token);
+    return result;
 }
 
 static void stop_token(struct bw_daemon *daemon)
 {
     bw_token_free(daemon->token);
+}
+
+static bw_result test_hsm(struct bw_daemon *daemon)
+{
+    return bw_hsm_self_test(daemon->hsm, daemon->token);
 }
 
 static bw_result start_store(struct bw_daemon *daemon)
@@ -135,6 +141,30 @@ static bw_result start_audit(struct bw_daemon *daemon)
 static void stop_audit(struct bw_daemon *daemon)
 {
     bw_audit_close(daemon->audit);
+}
+
+static void tell_sealed(void *self, const bw_tenant *tenant, bw_result why)
+{
+    struct bw_daemon *daemon = self;
+
+    bw_log(daemon->log, BW_LOG_WARNING, "a tenant's token does not open", { "tenant", tenant->text }, { "code", bw_code_row(why.code)->name },
+           { "what", why.what }, { "instead", "the others are served" });
+}
+
+static bw_result open_tenants(struct bw_daemon *daemon)
+{
+    bw_tenants_open_all(daemon, tell_sealed, daemon);
+    return bw_success();
+}
+
+static bw_result start_recovery(struct bw_daemon *daemon)
+{
+    return bw_recovery_start(daemon, &daemon->recovery);
+}
+
+static void stop_recovery(struct bw_daemon *daemon)
+{
+    bw_recovery_free(daemon->recovery);
 }
 
 static bw_result start_listener(struct bw_daemon *daemon)
@@ -186,17 +216,20 @@ static void stop_vitals(struct bw_daemon *daemon)
 /* ---- the order ---- */
 
 static const struct step { const char *name; bw_result (*start)(struct bw_daemon *); void (*stop)(struct bw_daemon *); } steps[] = {
-    { "tls",          start_tls,      NULL          },  /* 1.3 only, before anything uses OpenSSL              */
-    { "certificates", start_trust,    stop_trust    },  /* name the configured region                          */
+    { "tls",          start_tls,      NULL          },  /* 1.3 only, before anything uses OpenSSL          */
+    { "certificates", start_trust,    stop_trust    },  /* name the configured region                      */
     { "hsm",          start_hsm,      stop_hsm      },
-    { "store",        start_store,    stop_store    },  /* of the configured region                            */
-    { "token",        start_token,    stop_token    },  /* of the configured region, none of another; self-test */
+    { "store",        start_store,    stop_store    },  /* of the configured region                        */
+    { "token",        start_token,    stop_token    },  /* of the configured region, none of another       */
+    { "self-test",    test_hsm,       NULL          },  /* what this HSM does                              */
     { "registry",     start_registry, stop_registry },
     { "audit log",    start_audit,    stop_audit    },
+    { "tenants",      open_tenants,   NULL          },  /* the registry closes their tokens                */
+    { "recovery",     start_recovery, stop_recovery },  /* what a crash left between intent and outcome    */
     { "listener",     start_listener, stop_listener },
     { "workers",      start_workers,  stop_workers  },
-    { "door",         open_door,      close_door    },  /* from here on calls come                             */
-    { "vitals",       start_vitals,   stop_vitals   },  /* from here on health says SERVING                    */
+    { "door",         open_door,      close_door    },  /* from here on calls come                         */
+    { "vitals",       start_vitals,   stop_vitals   },  /* from here on health says SERVING                */
 };
 
 static void stop_from(struct bw_daemon *daemon, size_t count)

@@ -15,6 +15,7 @@ struct bw_workers;
 struct bw_listener;
 struct bw_trust;
 struct bw_vitals;
+struct bw_recovery;
 
 struct bw_daemon {
     const struct bw_config *config;
@@ -26,6 +27,7 @@ struct bw_daemon {
     struct bw_store        *store;
     struct bw_registry     *registry;
     struct bw_audit        *audit;
+    struct bw_recovery     *recovery;   /* what a crash left open */
     struct bw_workers      *workers;
     struct bw_listener     *listener;
     struct bw_vitals       *vitals;

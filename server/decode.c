@@ -4,7 +4,6 @@
  * a row without its field, does not get past the assertion in check_fields, so a new field cannot slip by unchecked. After
  * the rows a walk over the whole message refuses what only the schema knows: fields and enum numbers that it has not. */
 #include <assert.h>
-#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -539,7 +538,6 @@ bw_result bw_decode(struct bw_daemon *daemon, struct bw_job *job)
     (void)daemon;
 
     request->purpose = "";
-    BW_CHECK(RAND_bytes(request->request_id, BW_REQUEST_ID_LEN) == 1, BW_INTERNAL, "no random bytes");
     BW_CHECK(job->method->request != NULL, BW_UNIMPLEMENTED, "no such method");
     if (request->message == NULL) { /* the operations of a Batch have theirs */
         ProtobufCMessage *message;

@@ -49,6 +49,8 @@ bw_result bw_token_create(struct bw_hsm *hsm, const char *label, bw_bytes so_pin
  * (struct bw_secret) for re-login. */
 bw_result bw_token_open(struct bw_hsm *hsm, const char *label, const char *serial, bw_bytes user_pin, struct bw_token **ret_token);
 
+const char *bw_token_serial(const struct bw_token *token); /* 16 characters; borrowed */
+
 /* Seals: waits for the calls that are in the HSM, logs out, destroys copies and session keys, forgets the PIN. All use of the
  * token and its objects, now and later, fails with BW_TENANT_SEALED. The token may be opened anew at once; this one stays
  * what its owner has to free. Any thread, while others are in calls; again is harmless. */
@@ -120,7 +122,8 @@ bw_result bw_hsm_derive(struct bw_hsm_object *key, const struct bw_mechanism *me
                         struct bw_hsm_object **ret_object);
 bw_result bw_hsm_wrap(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, struct bw_hsm_object *target,
                       struct bw_arena *arena, bw_bytes *ret_wrapped);
-/* A session object of a value that a caller holds itself, so that it can be wrapped. */
+/* A session object of a value that a caller holds itself, so that it can be wrapped (when what->extractable): an AES key, or
+ * 1 to 4096 bytes of CKK_GENERIC_SECRET. */
 bw_result bw_hsm_import_session(struct bw_token *token, bw_bytes value, const struct bw_session_key *what, struct bw_hsm_object **ret_object);
 /* CKA_CHECK_VALUE, 3 bytes; and the value itself, only of keys made extractable for an allowed release. */
 bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[static 3]);

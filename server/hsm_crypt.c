@@ -40,7 +40,7 @@ void bw_ck_mechanism_set(struct bw_ck_mechanism *ck, const struct bw_mechanism *
         ck->mechanism.ulParameterLen = sizeof ck->params.counter;
         break;
     case BW_PARAMS_OAEP:
-        ck->params.oaep = (CK_RSA_PKCS_OAEP_PARAMS){ hash->mechanism, mgf->mgf, CKZ_DATA_SPECIFIED, (void *)m->label.data, m->label.len };
+        ck->params.oaep = (CK_RSA_PKCS_OAEP_PARAMS){ hash->mechanism, mgf->mgf, CKZ_DATA_SPECIFIED, NULL, 0 }; /* see bw_oaep_is_native */
         ck->mechanism.ulParameterLen = sizeof ck->params.oaep;
         break;
     case BW_PARAMS_PSS:

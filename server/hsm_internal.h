@@ -139,7 +139,8 @@ void bw_object_cache(struct bw_session *session, struct bw_hsm_object *object, c
 void bw_object_release(struct bw_session *session, struct bw_hsm_object *object);
 /* Takes a session with which the object may be used. */
 bw_result bw_object_use(struct bw_hsm_object *object, struct bw_session **ret_session);
-/* Refuses all further use of the objects that match, for that reason, and forgets them. session: NULL takes one. */
+/* Refuses all further use of the objects that match (match NULL: all), for that reason, and forgets them. session: NULL
+ * takes one where it has to. */
 typedef bool (*bw_object_match_fn)(const struct bw_hsm_object *object, const void *argument);
 void bw_objects_kill(struct bw_token *token, struct bw_session *session, enum bw_code reason, bw_object_match_fn match, const void *argument);
 

@@ -225,7 +225,7 @@ void bw_objects_kill(struct bw_token *token, struct bw_session *session, enum bw
     (void)pthread_mutex_lock(&token->tables);
     for (struct bw_hsm_object *object = token->live; object != NULL; object = object->live_next) {
         int usable = BW_OK;
-        if (!match(object, argument))
+        if (match != NULL && !match(object, argument))
             continue;
         (void)atomic_compare_exchange_strong(&object->gone, &usable, (int)reason); /* the first reason stays */
         if (object->is_cached) {

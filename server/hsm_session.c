@@ -88,13 +88,7 @@ void bw_session_give(struct bw_session *session)
     (void)pthread_mutex_unlock(&token->pool);
 }
 
-static bool any(const struct bw_hsm_object *object, const void *argument)
-{
-    (void)object, (void)argument;
-    return true;
-}
-
-/* Our session is still out, so the token is not opened again before its objects are gone. */
+/* Its objects go at once, so that the next caller finds none in the cache and opens the token again. */
 static void mark_lost(struct bw_session *session)
 {
     struct bw_token *token = session->token;
@@ -103,7 +97,7 @@ static void mark_lost(struct bw_session *session)
     if (token->state == BW_TOKEN_READY)
         token->state = BW_TOKEN_LOST;
     (void)pthread_mutex_unlock(&token->pool);
-    bw_objects_kill(token, session, BW_HSM_UNAVAILABLE, any, NULL);
+    bw_objects_kill(token, session, BW_HSM_UNAVAILABLE, NULL, NULL);
 }
 
 bw_result bw_session_result(struct bw_session *session, CK_RV rv, enum bw_code input_fault, const char *where)

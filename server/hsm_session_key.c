@@ -5,7 +5,7 @@
 
 #include "hsm_internal.h"
 
-enum { GENERIC_LEAST = 16, GENERIC_MOST = 512 }; /* bytes: mechanisms.def, CKM_GENERIC_SECRET_KEY_GEN */
+enum { GENERIC_MOST = 4096 }; /* bytes: a private key of RSA-4096 as PKCS#8 fits */
 
 /* ---- what they are ---- */
 
@@ -13,7 +13,7 @@ static bool length_fits(CK_KEY_TYPE key_type, size_t len)
 {
     if (key_type == CKK_AES)
         return len == 16 || len == 24 || len == 32;
-    return key_type == CKK_GENERIC_SECRET && len >= GENERIC_LEAST && len <= GENERIC_MOST;
+    return key_type == CKK_GENERIC_SECRET && len > 0 && len <= GENERIC_MOST;
 }
 
 static bw_result check_type(const struct bw_session_key *what)
@@ -79,7 +79,7 @@ bw_result bw_hsm_generate_session(struct bw_token *token, struct bw_session_key 
     struct bw_session *session;
 
     BW_TRY(check_type(what));
-    BW_CHECK_AT(what->length != 0, BW_KEY_SIZE, "template.length", "missing");
+    BW_CHECK_AT(what->length >= 16 && what->length <= 512, BW_KEY_SIZE, "template.length", "no key is made with it");
     BW_TRY(bw_session_take(token, &session));
     bw_result r = generate(session, what, ret_object);
     bw_session_give(session);
@@ -384,7 +384,7 @@ bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[sta
 
 bw_result bw_hsm_reveal(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_value)
 {
-    size_t len = GENERIC_MOST;
+    size_t len = object->what.length;
     struct bw_session *session;
 
     BW_CHECK(object->is_session_key && object->what.extractable, BW_NOT_PERMITTED, "the key may not leave the HSM");

@@ -142,6 +142,7 @@ bw_result bw_token_connect(struct bw_token *token)
 {
     struct bw_slot slot;
 
+    bw_objects_kill(token, NULL, BW_HSM_UNAVAILABLE, NULL, NULL); /* those made by calls that were still out when it was lost */
     BW_TRY(bw_slot_find(token->hsm, token->label, token->serial, &slot));
     memcpy(token->serial, slot.serial, sizeof slot.serial);
     token->slot = slot.id;
@@ -237,12 +238,6 @@ bw_result bw_token_open(struct bw_hsm *hsm, const char *label, const char *seria
 
 /* ---- closing ---- */
 
-static bool any(const struct bw_hsm_object *object, const void *argument)
-{
-    (void)object, (void)argument;
-    return true;
-}
-
 /* False: it was closed before. Comes back when no call is in the HSM any more. */
 static bool shut_pool(struct bw_token *token)
 {
@@ -258,11 +253,16 @@ static bool shut_pool(struct bw_token *token)
     return was_open;
 }
 
+const char *bw_token_serial(const struct bw_token *token)
+{
+    return token->serial;
+}
+
 void bw_token_close(struct bw_token *token)
 {
     if (!shut_pool(token))
         return;
-    bw_objects_kill(token, NULL, BW_TENANT_SEALED, any, NULL);
+    bw_objects_kill(token, NULL, BW_TENANT_SEALED, NULL, NULL);
     (void)token->hsm->f->C_Logout(token->holder);          /* closing the last session does it too */
     (void)token->hsm->f->C_CloseAllSessions(token->slot);  /* and destroys every session object */
     bw_secret_free(bw_take(&token->pin));

@@ -3,13 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "audit.h"
 #include "hsm.h"
-#include "pin_file.h"
+#include "pin.h"
 #include "store.h"
 
 static void bw_hsm_free(struct bw_hsm *hsm) { bw_hsm_close(hsm); }
@@ -39,7 +40,7 @@ static bw_result refuse_label(void *self, const char *label)
 static bw_result check_files(const struct bw_config *config, char *message, size_t room)
 {
     const struct { const char *dir, *name; } files[] = {
-        { config->pin_dir, "region.pin" }, { config->pin_dir, "region.so-pin" }, { config->store_dir, "store.db" }, { config->audit_dir, "audit.db" },
+        { config->pin_dir, "region.pin" }, { config->pin_dir, "region-so.pin" }, { config->store_dir, "store.db" }, { config->audit_dir, "audit.db" },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
@@ -64,16 +65,39 @@ static bw_result make_folders(const struct bw_config *config, char *message, siz
 
 /* ---- making it ---- */
 
+enum { PIN_BYTES = 16 }; /* random; as hexadecimal twice as many characters, which every HSM met takes */
+
+/* From the kernel: there is no token yet that could draw it. */
+static bw_result draw_pin(struct bw_secret **ret_pin)
+{
+    BW_AUTO(secret) random = NULL;
+    BW_AUTO(secret) pin = NULL;
+
+    BW_TRY(bw_secret_new(PIN_BYTES, &random));
+    BW_TRY(bw_secret_new(2 * PIN_BYTES + 1, &pin));
+    BW_CHECK(getrandom(bw_secret_reveal(random), PIN_BYTES, 0) == PIN_BYTES, BW_INTERNAL, "no random bytes");
+    bw_hex(bw_bytes_of(bw_secret_reveal(random), PIN_BYTES), (char *)bw_secret_reveal(pin));
+    bw_secret_shorten(pin, 2 * PIN_BYTES);
+    *ret_pin = bw_take(&pin);
+    return bw_success();
+}
+
+static bw_bytes reveal(struct bw_secret *pin)
+{
+    return bw_bytes_of(bw_secret_reveal(pin), bw_secret_len(pin));
+}
+
 static bw_result make_token(const struct bw_config *config, struct bw_hsm *hsm, const char *label)
 {
     BW_AUTO(secret) pin = NULL;
     BW_AUTO(secret) so_pin = NULL;
     char serial[17];
 
-    BW_TRY(bw_pin_file_create(config->pin_dir, "region.so-pin", &so_pin));
-    BW_TRY(bw_pin_file_create(config->pin_dir, "region.pin", &pin));
-    return bw_token_create(hsm, label, bw_bytes_of(bw_secret_reveal(so_pin), bw_secret_len(so_pin)),
-                           bw_bytes_of(bw_secret_reveal(pin), bw_secret_len(pin)), serial);
+    BW_TRY(draw_pin(&pin));
+    BW_TRY(draw_pin(&so_pin));
+    BW_TRY(bw_pin_write(config->pin_dir, "region-so", reveal(so_pin)));
+    BW_TRY(bw_pin_write(config->pin_dir, "region", reveal(pin)));
+    return bw_token_create(hsm, label, reveal(so_pin), reveal(pin), serial);
 }
 
 static int64_t wall_us(void)

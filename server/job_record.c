@@ -76,8 +76,9 @@ static void fill_context(struct bw_job *job)
     const struct bw_request *request = &job->request;
 
     (void)snprintf(record->purpose, sizeof record->purpose, "%s", request->purpose ? request->purpose : "");
-    for (size_t i = 0; i < request->context_count && i < BW_CONTEXT_PAIRS_MAX; i++)
-        record->context_names[record->context_name_count++] = request->context[i].name;
+    record->context_name_count = request->context_count;
+    for (size_t i = 0; i < request->context_count; i++) /* decode let no more than BW_CONTEXT_PAIRS_MAX pass */
+        record->context_names[i] = request->context[i].name;
     if (job->reply.authenticated.len > 0) {
         record->has_aad_tag = true;
         bw_audit_tag(job->daemon->audit, record->log, job->reply.authenticated, record->aad_tag);

@@ -8,7 +8,7 @@
 bool bw_job_is_recorded(const struct bw_job *job);
 
 /* Fills job->entry.record, but for what an operation wrote there itself: the key it made (has_key), the log of the tenant it
- * made, the intent that it closes. */
+ * made, the intent that it closes. Again is harmless. */
 void bw_job_fill_record(struct bw_job *job);
 
 /* After job->result has changed. */

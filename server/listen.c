@@ -81,11 +81,11 @@ static void *loop(void *self)
         unsigned drained = 0;
         gpr_timespec tick = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
         event = grpc_completion_queue_next(listener->queue, tick, NULL);
+        heed_wishes(listener);
         while (run_event(&event) && ++drained < DRAIN_MAX)
             event = grpc_completion_queue_next(listener->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
         bw_audit_flush(listener->daemon->audit);
         bw_log_flush(listener->daemon->log);
-        heed_wishes(listener);
     } while (event.type != GRPC_QUEUE_SHUTDOWN);
     return NULL;
 }

@@ -4,6 +4,7 @@
 #include "authorise.h"
 #include "daemon.h"
 #include "dedup.h"
+#include "dedup.h"
 #include "hsm.h"
 #include "stages.h"
 

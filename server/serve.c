@@ -1,6 +1,6 @@
 #include "serve.h"
 
-#include <string.h>
+#include <openssl/rand.h>
 
 #include "authorise.h"
 #include "bailiwick/v1/crypto.pb-c.h"
@@ -100,6 +100,8 @@ static bw_result make_jobs(struct bw_call *call, size_t count)
         jobs[i].daemon = call->daemon;
         jobs[i].call   = call;
         jobs[i].method = call->method ? call->method : &no_method;
+        /* until the caller's own is read, and for the refusals that come before */
+        BW_CHECK(RAND_bytes(jobs[i].request.request_id, BW_REQUEST_ID_LEN) == 1, BW_INTERNAL, "no random bytes");
     }
     call->jobs      = jobs;
     call->job_count = count;

@@ -34,6 +34,7 @@ enum {
     BW_WRAPPED_MAX      = 8 * 1024,     /* a wrapped private key of RSA-4096 with room */
     BW_SIGNATURE_MAX    = 1024,
     BW_OBJECT_MAX       = 64 * 1024,    /* a certificate or data object's value */
+    BW_TEMPLATE_MAX     = 256,          /* attributes in one template; PKCS#11 has about 100 */
     BW_PIN_MAX          = 255,          /* CK_ULONG in theory, 255 in every module met */
 
     BW_AES_BLOCK        = 16,
@@ -49,7 +50,6 @@ enum {
     BW_DELETION_DAYS_MAX     = 90,
     BW_DELETION_DAYS_DEFAULT = 30,
     BW_PIN_MIN               = 8,       /* a customer-held token's */
-    BW_POLICY_MAX            = 32 * 1024,
 
     BW_DEADLINE_DEFAULT_MS = 5000,      /* PKCS#11 callers name none */
     BW_DEADLINE_MAX_MS     = 600 * 1000

@@ -1,4 +1,5 @@
-/* A gRPC server on the C core with mutual TLS, in a process of its own, so that it can be stopped and killed.
+/* A gRPC server on the C core with mutual TLS, in a process of its own, so that it can be stopped and killed. The
+ * process runs the test program again, since a mere fork of one with threads may hang in a sanitizer's allocator.
  *
  *   /test/Echo    the request comes back
  *   /test/Refuse  WRONG_REGION, home region "ch", with its details
@@ -26,14 +27,17 @@ struct echo_server {
     int         port;           /* 0: chosen at start */
     pid_t       pid;
     struct echo_notes *notes;
+    int         notes_fd;
 };
+
+/* First thing in main: does not return when this process is to be the server. */
+void echo_server_main(int argc, char **argv);
 
 /* Returns when it listens. */
 void echo_server_start(struct echo_server *server);
-void echo_server_signal(struct echo_server *server, int signal); /* SIGSTOP, SIGCONT */
+void echo_server_signal(struct echo_server *server, int signal); /* SIGSTOP, SIGCONT; SIGTERM drains */
 void echo_server_kill(struct echo_server *server);               /* SIGKILL, and waits for its end */
-void echo_server_drain(struct echo_server *server);              /* SIGTERM: says goodbye, and waits for its end */
-void echo_server_reap(struct echo_server *server);               /* of one that ended by itself */
+void echo_server_reap(struct echo_server *server);               /* waits for one that ends by itself */
 void echo_server_free(struct echo_server *server);               /* kills it when it runs */
 
 #endif
