@@ -12,6 +12,9 @@ int fake_token_open(void **state);
 int fake_token_close(void **state);
 int fake_token_renew(void **state); /* before each test: a new session, nothing counted */
 
+/* The module's clock goes on by that much. */
+void fake_token_later(int64_t ms);
+
 /* The one object of that class and label. */
 CK_OBJECT_HANDLE fake_token_find(CK_OBJECT_CLASS class, const char *label);
 size_t           fake_token_count(const CK_ATTRIBUTE *template, CK_ULONG count);

@@ -11,6 +11,7 @@
 
 #include "bailiwick/bailiwick_pkcs11.h"
 #include "fake_token.h"
+#include "operation.h"
 
 enum { ROOM = 4096 };
 
@@ -153,6 +154,22 @@ static void a_held_plaintext_is_for_the_same_ciphertext_only(void **state)
     OK(C_Decrypt(fake_session, two, len, opened, &opened_len));
     assert_memory_equal(opened, "and the other, not the same", 27);
     ASKED(2);
+}
+
+static void a_plaintext_is_not_held_for_ever(void **state)
+{
+    (void)state;
+    CK_MECHANISM m = { CKM_AES_CBC_PAD, iv, 16 };
+    CK_BYTE ciphertext[16], opened[16];
+    CK_ULONG len = sizeof ciphertext;
+
+    OK(C_EncryptInit(fake_session, &m, aes));
+    OK(C_Encrypt(fake_session, (CK_BYTE *)"short", 5, ciphertext, &len));
+    OK(C_DecryptInit(fake_session, &m, aes));
+    CODE(C_Decrypt(fake_session, ciphertext, len, opened, &(CK_ULONG){ 1 }), CKR_BUFFER_TOO_SMALL);
+    fake_token_later(BW_HELD_MS + 1);
+    OK(C_Decrypt(fake_session, ciphertext, len, opened, &(CK_ULONG){ 16 }));
+    ASKED(3);
 }
 
 /* ---- in parts ---- */
@@ -468,6 +485,7 @@ int main(void)
         cmocka_unit_test_setup(one_call_is_one_rpc_and_a_query_none, fake_token_renew),
         cmocka_unit_test_setup(a_short_buffer_costs_no_second_rpc, fake_token_renew),
         cmocka_unit_test_setup(a_held_plaintext_is_for_the_same_ciphertext_only, fake_token_renew),
+        cmocka_unit_test_setup(a_plaintext_is_not_held_for_ever, fake_token_renew),
         cmocka_unit_test_setup(parts_of_any_size_make_the_same, fake_token_renew),
         cmocka_unit_test_setup(a_part_comes_out_in_a_buffer_of_its_own_size, fake_token_renew),
         cmocka_unit_test_setup(counters_go_on_over_their_own_bits_only, fake_token_renew),
