@@ -512,7 +512,7 @@ static bw_result copy_options(const struct bw_client_options *options, struct bw
     for (; client->endpoints_len < BW_ENDPOINTS_MAX && options->endpoints[client->endpoints_len] != NULL; client->endpoints_len++)
         BW_TRY(bw_endpoint_parse(options->endpoints[client->endpoints_len], &client->endpoints[client->endpoints_len]));
     BW_CHECK(client->endpoints_len > 0, BW_CONFIG_INVALID, "no endpoint");
-    return bw_tls_new(&options->home, options->trust_domain, &client->tls);
+    return bw_tls_new(&options->home, options->trust_domain, options->library, &client->tls);
 }
 
 /* Of a client that nobody is inside of. */

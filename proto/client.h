@@ -22,6 +22,11 @@ struct bw_client_options {
     const char *key_file;                      /* PEM; encrypted when a passphrase is needed */
     unsigned    deadline_ms;                   /* for a whole call with its retries; 0: BW_DEADLINE_DEFAULT_MS */
     unsigned    idle_ms;                       /* a connection idle longer is not trusted; 0: 60000 */
+
+    /* Borrowed: what OpenSSL works in. A thread that called leaves its generator's state behind in it, and OpenSSL 3.0
+     * looks for it there when the thread ends; so it must outlive every thread that ever called. NULL: one that goes with
+     * the client, for those who end their threads first. */
+    struct ossl_lib_ctx_st *library;
 };
 
 struct bw_client;

@@ -12,6 +12,7 @@ struct bw_tls {
     bw_region     home;
     char          trust_domain[BW_TRUST_DOMAIN_MAX + 1];
     OSSL_LIB_CTX *library;
+    bool          library_is_ours;
     BIO_METHOD   *socket_bio;
     SSL_CTX      *context;         /* of the credentials in use; NULL before the first */
     uint8_t       credential[32];  /* their digest */
@@ -327,14 +328,15 @@ void bw_tls_prepare_process(void)
     (void)OPENSSL_init_ssl(0, NULL);
 }
 
-bw_result bw_tls_new(const bw_region *home, const char *trust_domain, struct bw_tls **ret_tls)
+bw_result bw_tls_new(const bw_region *home, const char *trust_domain, OSSL_LIB_CTX *library, struct bw_tls **ret_tls)
 {
     BW_CHECK(strlen(trust_domain) <= BW_TRUST_DOMAIN_MAX, BW_CONFIG_INVALID, "the trust domain is too long");
     BW_AUTO(tls) tls = calloc(1, sizeof *tls);
     BW_CHECK(tls != NULL, BW_NO_MEMORY, "TLS");
     tls->home = *home;
     memcpy(tls->trust_domain, trust_domain, strlen(trust_domain) + 1);
-    tls->library    = OSSL_LIB_CTX_new();
+    tls->library_is_ours = library == NULL;
+    tls->library    = library ? library : OSSL_LIB_CTX_new();
     tls->socket_bio = make_socket_bio();
     BW_CHECK(tls->library != NULL && tls->socket_bio != NULL, BW_NO_MEMORY, "TLS");
 
@@ -348,7 +350,8 @@ void bw_tls_free(struct bw_tls *tls)
         return;
     bw_tls_forget(tls);
     BIO_meth_free(tls->socket_bio);
-    OSSL_LIB_CTX_free(tls->library);
+    if (tls->library_is_ours)
+        OSSL_LIB_CTX_free(tls->library);
     free(tls);
 }
 

@@ -11,7 +11,7 @@
 
 /* One per client: library context, whom to expect, and the last session ticket. */
 struct bw_tls;
-bw_result bw_tls_new(const bw_region *home, const char *trust_domain, struct bw_tls **ret_tls);
+bw_result bw_tls_new(const bw_region *home, const char *trust_domain, OSSL_LIB_CTX *library, struct bw_tls **ret_tls); /* library: see client.h */
 void      bw_tls_free(struct bw_tls *tls);
 BW_DEFINE_AUTO(tls)
 

@@ -1,8 +1,5 @@
 #include "enter.h"
 
-#include <errno.h>
-#include <openssl/err.h>
-
 #include "module.h"
 #include "trace.h"
 
@@ -27,6 +24,11 @@ const struct bw_function *bw_function(enum bw_function_nr nr)
 
 /* OpenSSL of the host may be configured to use us as its provider or engine; then what we ask of it comes back to us. */
 static _Thread_local bool thread_is_inside;
+
+bool bw_thread_is_inside(void)
+{
+    return thread_is_inside;
+}
 
 /* ---- in ---- */
 
@@ -72,8 +74,8 @@ static bw_result enter(struct bw_entry *entry, CK_ULONG handle)
 
 bw_result bw_enter(struct bw_entry *ret_entry, enum bw_function_nr nr, CK_ULONG handle)
 {
-    *ret_entry = (struct bw_entry){ .nr = nr, .function = bw_function(nr), .handle = handle, .host_errno = errno };
-    (void)ERR_set_mark(); /* an empty queue takes no mark: then bw_leave empties it again */
+    *ret_entry = (struct bw_entry){ .nr = nr, .function = bw_function(nr), .handle = handle };
+    bw_host_enter(&ret_entry->host);
     bw_result result = enter(ret_entry, handle);
     if (ret_entry->counted && bw_module_traces())
         ret_entry->began_us = bw_now_us();
@@ -156,7 +158,6 @@ CK_RV bw_leave(struct bw_entry *entry, bw_result result)
         bw_module_leave();
     if (entry->inside)
         thread_is_inside = false;
-    (void)ERR_pop_to_mark(); /* finds the mark, or empties what was empty */
-    errno = entry->host_errno;
+    bw_host_leave(&entry->host);
     return rv;
 }

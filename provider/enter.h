@@ -14,6 +14,7 @@
 #ifndef BW_PROVIDER_ENTER_H
 #define BW_PROVIDER_ENTER_H
 
+#include "host.h"
 #include "session.h"
 #include "slot.h"
 
@@ -39,6 +40,9 @@ struct bw_function {
 };
 const struct bw_function *bw_function(enum bw_function_nr nr);
 
+/* Whether the calling thread is between bw_enter and bw_leave. */
+bool bw_thread_is_inside(void);
+
 /* One call in progress; on the caller's stack. */
 struct bw_entry {
     enum bw_function_nr        nr;
@@ -52,8 +56,8 @@ struct bw_entry {
     bool     inside;     /* the thread was not inside the module before */
     bool     counted;    /* C_Finalize waits for it */
     bool     locked;     /* the session */
-    int      host_errno;
     int64_t  began_us;   /* 0: no trace */
+    struct bw_host host; /* its errno and its OpenSSL error queue */
 };
 
 /* handle  the session or slot that the function was given; 0 for functions without.

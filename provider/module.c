@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "enter.h"
 #include "trace.h"
 
 enum phase {
@@ -25,6 +26,7 @@ static struct {
     atomic_int          pid;      /* who initialised: a raw clone() runs no atfork handler */
     atomic_uint         inside;   /* calls in progress */
     bool                watches_forks;
+    OSSL_LIB_CTX       *library;  /* made once and never freed: see struct bw_client_options */
 
     /* constant while PHASE_IN, but for what the objects guard themselves */
     char               *config;   /* what C_Initialize was given, or NULL */
@@ -34,17 +36,38 @@ static struct {
     bool                traces;
 } module = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .sessions = BW_SESSIONS_EMPTY };
 
-/* ---- fork ---- */
+/* ---- fork ----
+ *
+ * The forking thread waits until no other is in the middle of C_Initialize or C_Finalize, or inside OpenSSL on a client's
+ * behalf: what such a thread holds would stay held in the child, OpenSSL's own locks among it. A signal handler that forks
+ * out of one of our calls cannot wait for itself; its child gets a module that answers, and no more. */
 
-/* In the child, alone, right after fork: plain stores and nothing else. Locks are made anew, for a thread of the parent may
- * have held them; everything else stays where it is until C_Initialize abandons it. */
+static void before_fork(void)
+{
+    if (bw_thread_is_inside())
+        return;
+    pthread_mutex_lock(&module.lock);
+    for (size_t i = 0; module.slots != NULL && i < module.conf.slot_count; i++)
+        bw_client_before_fork(module.slots[i]->remote.client);
+}
+
+static void after_fork(void)
+{
+    if (bw_thread_is_inside())
+        return;
+    for (size_t i = 0; module.slots != NULL && i < module.conf.slot_count; i++)
+        bw_client_after_fork(module.slots[i]->remote.client);
+    pthread_mutex_unlock(&module.lock);
+}
+
+/* All of it stays where it is until C_Initialize abandons it. */
 static void in_child(void)
 {
     if (atomic_load(&module.phase) != PHASE_OUT)
         atomic_store(&module.phase, PHASE_FORKED);
     atomic_store(&module.inside, 0);
-    module.lock    = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    module.changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    module.changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER; /* without the parent's waiters */
+    after_fork();
 }
 
 static bool is_in(void)
@@ -59,8 +82,9 @@ static void abandon(void)
         if (module.slots[i] != NULL)
             bw_slot_abandon(module.slots[i]);
     bw_sessions_abandon(&module.sessions);
-    module.slots = NULL;
-    module.conf  = (struct bw_conf){ .path = NULL };
+    module.slots   = NULL;
+    module.library = NULL;
+    module.conf    = (struct bw_conf){ .path = NULL };
 }
 
 /* ---- in ---- */
@@ -117,8 +141,11 @@ static bw_result make_slots(void)
     module.traces = false;
     module.slots  = calloc(module.conf.slot_count, sizeof(struct bw_slot *));
     BW_CHECK(module.slots != NULL, BW_NO_MEMORY, "slots");
+    if (module.library == NULL)
+        module.library = OSSL_LIB_CTX_new();
+    BW_CHECK(module.library != NULL, BW_NO_MEMORY, "OpenSSL's library context");
     for (size_t i = 0; i < module.conf.slot_count; i++) {
-        BW_TRY(bw_slot_new(&module.conf.slots[i], &module.slots[i]));
+        BW_TRY(bw_slot_new(&module.conf.slots[i], module.library, &module.slots[i]));
         make_id_unique(i);
         module.traces |= module.conf.slots[i].trace;
     }
@@ -147,7 +174,7 @@ static bw_result initialize_locked(const char *config)
         abandon();
         set_phase(PHASE_OUT);
     }
-    BW_CHECK(module.watches_forks || pthread_atfork(NULL, NULL, in_child) == 0, BW_NO_MEMORY, "fork handler");
+    BW_CHECK(module.watches_forks || pthread_atfork(before_fork, after_fork, in_child) == 0, BW_NO_MEMORY, "fork handler");
     module.watches_forks = true;
 
     BW_TRY(remember(config));

@@ -31,11 +31,12 @@ static uint64_t slot_hash(const struct bw_conf_slot *conf)
     return hash_add(hash, conf->name);
 }
 
-static bw_result fill(struct bw_slot *slot, const struct bw_conf_slot *conf)
+static bw_result fill(struct bw_slot *slot, const struct bw_conf_slot *conf, struct ossl_lib_ctx_st *library)
 {
     struct bw_client_options options = bw_conf_client_options(conf);
     uint64_t hash = slot_hash(conf);
 
+    options.library = library;
     slot->conf = conf;
     slot->id   = hash & 0x7fffffff; /* fits the int that some hosts keep it in */
     (void)snprintf(slot->serial, sizeof slot->serial, "%016llx", (unsigned long long)hash);
@@ -51,7 +52,7 @@ static bw_result fill(struct bw_slot *slot, const struct bw_conf_slot *conf)
     return bw_objects_new(slot->id, &slot->objects);
 }
 
-bw_result bw_slot_new(const struct bw_conf_slot *conf, struct bw_slot **ret_slot)
+bw_result bw_slot_new(const struct bw_conf_slot *conf, struct ossl_lib_ctx_st *library, struct bw_slot **ret_slot)
 {
     struct bw_slot *slot = calloc(1, sizeof *slot);
 
@@ -60,7 +61,7 @@ bw_result bw_slot_new(const struct bw_conf_slot *conf, struct bw_slot **ret_slot
         free(slot);
         return bw_fail(BW_NO_MEMORY, "slot's lock");
     }
-    bw_result result = fill(slot, conf);
+    bw_result result = fill(slot, conf, library);
     if (!bw_ok(result)) {
         bw_slot_free(slot);
         return result;

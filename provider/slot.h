@@ -36,8 +36,8 @@ struct bw_slot {
     size_t                      told_count;
 };
 
-/* Reads no more than the head of the private key file; opens no connection. conf is borrowed. */
-bw_result bw_slot_new(const struct bw_conf_slot *conf, struct bw_slot **ret_slot);
+/* Reads no more than the private key file; opens no connection. Both are borrowed; library: see client.h. */
+bw_result bw_slot_new(const struct bw_conf_slot *conf, struct ossl_lib_ctx_st *library, struct bw_slot **ret_slot);
 void      bw_slot_free(struct bw_slot *slot);    /* its sessions are closed already */
 BW_DEFINE_AUTO(slot)
 void      bw_slot_abandon(struct bw_slot *slot); /* in a forked child: closes descriptors, forgets the rest */

@@ -5,6 +5,26 @@
 
 #include <p11-kit/pkcs11.h>
 
+/* It leaves the macros behind that gave its structs the specification's field names. Ours have fields of these names. */
+#undef s_len
+#undef hash_alg
+#undef source_data
+#undef source_data_len
+#undef iv_ptr
+#undef iv_len
+#undef iv_bits
+#undef aad_ptr
+#undef aad_len
+#undef tag_bits
+#undef counter_bits
+#undef shared_data
+#undef shared_data_len
+#undef public_data
+#undef public_data_len
+#undef string_data
+#undef string_data_len
+#undef data_params
+
 #ifndef CKM_AES_KEY_WRAP_KWP
 #define CKM_AES_KEY_WRAP_KWP 0x210bUL /* PKCS#11 v3.0, Current Mechanisms 2.16; same wrapping as CKM_AES_KEY_WRAP_PAD in 2.40 */
 #endif

@@ -6,7 +6,9 @@
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,22 +220,55 @@ static void run(const struct echo_server *server, int report, pid_t parent)
     }
 }
 
+static struct echo_notes *map_notes(int fd)
+{
+    struct echo_notes *notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    must(notes != MAP_FAILED, "mmap");
+    return notes;
+}
+
+enum { SERVER_NOTES_FD = 100, SERVER_REPORT_FD = 101 }; /* of the new process; above any that a test has open */
+
+/* echo-server <CA file> <certificate file> <key file> <port> <most streams> <parent> */
+void echo_server_main(int argc, char **argv)
+{
+    if (argc != 7 || strcmp(argv[0], "echo-server") != 0)
+        return;
+    struct echo_server server = { .ca_file = argv[1], .certificate_file = argv[2], .key_file = argv[3], .port = atoi(argv[4]),
+                                  .most_streams = (unsigned)atoi(argv[5]), .notes = map_notes(SERVER_NOTES_FD) };
+    run(&server, SERVER_REPORT_FD, (pid_t)atoi(argv[6]));
+}
+
 /* ---- from outside ---- */
+
+static void spawn(struct echo_server *server, int report)
+{
+    char port[16], streams[16], parent[16], name[] = "echo-server";
+    char *argv[] = { name, (char *)(uintptr_t)server->ca_file, (char *)(uintptr_t)server->certificate_file, (char *)(uintptr_t)server->key_file,
+                     port, streams, parent, NULL };
+    posix_spawn_file_actions_t actions;
+
+    (void)snprintf(port, sizeof port, "%d", server->port);
+    (void)snprintf(streams, sizeof streams, "%u", server->most_streams);
+    (void)snprintf(parent, sizeof parent, "%d", getpid());
+    must(posix_spawn_file_actions_init(&actions) == 0 && posix_spawn_file_actions_adddup2(&actions, server->notes_fd, SERVER_NOTES_FD) == 0 &&
+         posix_spawn_file_actions_adddup2(&actions, report, SERVER_REPORT_FD) == 0 &&
+         posix_spawn(&server->pid, "/proc/self/exe", &actions, NULL, argv, environ) == 0, "posix_spawn");
+    (void)posix_spawn_file_actions_destroy(&actions);
+}
 
 void echo_server_start(struct echo_server *server)
 {
-    pid_t parent = getpid();
     int report[2];
 
-    if (server->notes == NULL)
-        server->notes = mmap(NULL, sizeof *server->notes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    must(server->notes != MAP_FAILED && pipe(report) == 0, "pipe");
-    server->pid = fork();
-    must(server->pid >= 0, "fork");
-    if (server->pid == 0) {
-        (void)close(report[0]);
-        run(server, report[1], parent);
+    if (server->notes == NULL) {
+        server->notes_fd = memfd_create("notes", MFD_CLOEXEC);
+        must(server->notes_fd >= 0 && ftruncate(server->notes_fd, sizeof *server->notes) == 0, "memfd_create");
+        server->notes = map_notes(server->notes_fd);
     }
+    must(pipe2(report, O_CLOEXEC) == 0, "pipe");
+    spawn(server, report[1]);
     (void)close(report[1]);
     must(read(report[0], &server->port, sizeof server->port) == sizeof server->port && server->port > 0, "listening");
     (void)close(report[0]);
@@ -264,7 +299,9 @@ void echo_server_kill(struct echo_server *server)
 void echo_server_free(struct echo_server *server)
 {
     echo_server_kill(server);
-    if (server->notes != NULL)
-        (void)munmap(server->notes, sizeof *server->notes);
+    if (server->notes == NULL)
+        return;
+    (void)munmap(server->notes, sizeof *server->notes);
+    (void)close(server->notes_fd);
     server->notes = NULL;
 }

@@ -1,4 +1,5 @@
-/* A gRPC server on the C core with mutual TLS, in a process of its own, so that it can be stopped and killed.
+/* A gRPC server on the C core with mutual TLS, in a process of its own, so that it can be stopped and killed. The
+ * process runs the test program again, since a mere fork of one with threads may hang in a sanitizer's allocator.
  *
  *   /test/Echo    the request comes back
  *   /test/Refuse  WRONG_REGION, home region "ch", with its details
@@ -26,7 +27,11 @@ struct echo_server {
     int         port;           /* 0: chosen at start */
     pid_t       pid;
     struct echo_notes *notes;
+    int         notes_fd;
 };
+
+/* First thing in main: does not return when this process is to be the server. */
+void echo_server_main(int argc, char **argv);
 
 /* Returns when it listens. */
 void echo_server_start(struct echo_server *server);

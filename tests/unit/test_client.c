@@ -580,7 +580,8 @@ static void *restart_when_it_died(void *data)
     return NULL;
 }
 
-/* It says goodbye and waits for its clients to go; the next call notices, and goes. */
+/* It says goodbye and waits for its clients to go; the next call notices, and goes. The C core cancels what arrives
+ * after its goodbye, hence a call that may be repeated. */
 static void a_drain_and_restart_is_unseen(void **state)
 {
     struct echo_server server = own_server();
@@ -592,7 +593,7 @@ static void a_drain_and_restart_is_unseen(void **state)
     echo_server_signal(&server, SIGTERM);
     assert_int_equal(pthread_create(&thread, NULL, restart_when_it_died, &server), 0);
     while (stats_of(client).connections < 2)
-        expect(call(client, "/test/Echo", false), BW_OK);
+        expect(call(client, "/test/Echo", true), BW_OK);
     (void)pthread_join(thread, NULL);
     bw_client_free(client);
     echo_server_free(&server);
@@ -720,8 +721,10 @@ static void *work(void *data)
         bw_bytes reply = { 0 }, bytes = bw_bytes_of(request, sizeof request);
         bw_result r = bw_client_call(worker->client, "/test/Echo", bytes, true, &arena, &reply, NULL);
 
-        if (!bw_ok(r) || !bw_bytes_equal(reply, bytes))
+        if (!bw_ok(r) || !bw_bytes_equal(reply, bytes)) {
             (*worker->failed)++;
+            print_message("%s: %s\n", bw_code_row(r.code)->name, r.what ? r.what : "another reply");
+        }
         bw_arena_clear(&arena);
     }
     return NULL;
@@ -781,23 +784,32 @@ static void callers_queue_when_the_server_takes_few_streams(void **state)
     echo_server_free(&server);
 }
 
-static void a_queued_call_has_its_deadline_too(void **state)
+static void *hold(void *data)
+{
+    return (void *)(uintptr_t)call(data, "/test/Hold", true).code;
+}
+
+/* The server takes one stream and holds it; at its deadline it is reset, and that lets the next one through. */
+static void a_call_that_gives_up_makes_room(void **state)
 {
     struct echo_server server = world.server;
-    struct bw_client *client;
-    int64_t begun;
+    pthread_t thread;
+    void *code;
 
     (void)state;
     server.port         = 0;
     server.notes        = NULL;
     server.most_streams = 1;
     echo_server_start(&server);
-    client = client_of(server.port, 200);
-    begun  = now_ms();
-    expect(call(client, "/test/Hold", false), BW_DEADLINE);
-    expect(call(client, "/test/Echo", false), BW_OK); /* the held stream was reset, so there is room */
-    assert_in_range(now_ms() - begun, 199, 300);
-    assert_int_equal(stats_of(client).connections, 1);
+    struct bw_client *client = client_of(server.port, 300);
+    assert_int_equal(pthread_create(&thread, NULL, hold, client), 0);
+    while (server.notes->requests == 0)
+        (void)usleep(1000);
+    (void)usleep(50 * 1000); /* so that the second call has time left when the first gives up */
+    expect(call(client, "/test/Echo", false), BW_OK);
+    assert_int_equal(server.notes->requests, 2);
+    (void)pthread_join(thread, &code);
+    assert_int_equal((uintptr_t)code, BW_DEADLINE);
     bw_client_free(client);
     echo_server_free(&server);
 }
@@ -827,11 +839,6 @@ static void kills_and_restarts_lose_no_retryable_call(void **state)
     bw_client_free(client);
     echo_server_free(&first);
     echo_server_free(&second);
-}
-
-static void *hold(void *data)
-{
-    return (void *)(uintptr_t)call(data, "/test/Hold", true).code;
 }
 
 static void cancelling_frees_those_inside(void **state)
@@ -874,6 +881,15 @@ static void freeing_waits_for_those_inside(void **state)
 }
 
 /* ---- fork ---- */
+
+/* AddressSanitizer's allocator does not take its locks around fork, as the C library's does. */
+#if defined(__SANITIZE_ADDRESS__)
+#define ALLOCATOR_HANGS_AFTER_FORK true
+#elif defined(__has_feature)
+#define ALLOCATOR_HANGS_AFTER_FORK __has_feature(address_sanitizer)
+#else
+#define ALLOCATOR_HANGS_AFTER_FORK false
+#endif
 
 /* The child: lets go of its parent's client and makes its own. Exits with 0 when all is well. */
 static void live_as_child(struct bw_client *parents)
@@ -921,12 +937,14 @@ static void parent_and_child_both_go_on(void **state)
 
 static void forking_while_threads_call_disturbs_nobody(void **state)
 {
-    struct bw_client *client = client_of(world.server.port, 5000);
     struct worker workers[WORKERS];
     pthread_t threads[WORKERS];
     atomic_uint failed = 0;
 
     (void)state;
+    if (ALLOCATOR_HANGS_AFTER_FORK)
+        skip();
+    struct bw_client *client = client_of(world.server.port, 5000);
     start_workers(client, 400, workers, threads, &failed);
     for (int i = 0; i < 50; i++)
         fork_once(client);
@@ -980,8 +998,9 @@ static void a_failed_handshake_leaves_the_error_queue_alone(void **state)
     rude_server_stop(&server);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    echo_server_main(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whatever_size_a_message_has_it_comes_back),
         cmocka_unit_test(a_request_over_the_limit_is_not_sent),
@@ -1011,7 +1030,7 @@ int main(void)
         cmocka_unit_test(an_endpoint_that_hangs_takes_at_most_half_the_time),
         cmocka_unit_test(many_threads_share_a_connection),
         cmocka_unit_test(callers_queue_when_the_server_takes_few_streams),
-        cmocka_unit_test(a_queued_call_has_its_deadline_too),
+        cmocka_unit_test(a_call_that_gives_up_makes_room),
         cmocka_unit_test(kills_and_restarts_lose_no_retryable_call),
         cmocka_unit_test(cancelling_frees_those_inside),
         cmocka_unit_test(freeing_waits_for_those_inside),
