@@ -1,5 +1,7 @@
 /* The audit log's append path: nothing is released before its record is durable.
  *
+ * Denials in the region's own log that repeat within a second share one record (audit_flood.h).
+ *
  * One append-only SQLite table, no secondary index, synchronous=FULL. Whoever flushes commits all that is pending in one
  * transaction, unless another thread is doing so: then that one takes it too. So a lone caller never waits for company,
  * and under load a commit carries many records.
@@ -16,11 +18,18 @@ struct bw_audit;
 struct bw_audit_options {
     const char *dir;        /* audit.db lives here; the query index beside it, which can be rebuilt */
     bw_region   region;
-    const char *node;
-    const char *host;       /* origins begin with it: <host>/audit/t/<uuid> */
+    const char *node;       /* at most BW_PRINCIPAL_MAX bytes */
+    const char *host;       /* origins begin with it: <host>/audit/t/<uuid>; a DNS name */
 };
-bw_result bw_audit_create(const struct bw_audit_options *options); /* on purpose, once per region */
+
+/* On purpose, once per region. BW_ALREADY_EXISTS: there is a log. */
+bw_result bw_audit_create(const struct bw_audit_options *options);
+
+/* Fails with BW_WRONG_REGION when the log was made for another region; with BW_AUDIT_UNAVAILABLE when there is none, when
+ * another process has it, or when it is damaged. */
 bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit **ret_audit);
+
+/* Writes what is queued. Nobody may use audit any more. */
 void      bw_audit_close(struct bw_audit *audit);
 static inline void bw_audit_free(struct bw_audit *audit) { bw_audit_close(audit); }
 BW_DEFINE_AUTO(audit)
@@ -49,16 +58,19 @@ void bw_audit_flush(struct bw_audit *audit);
 /* Writes one record and waits until it is durable: for intents, on worker threads. */
 bw_result bw_audit_write(struct bw_audit *audit, const struct bw_record *record, uint64_t *ret_index);
 
-/* Whether records can be written now: space, clock, last commit. BW_AUDIT_UNAVAILABLE, BW_CLOCK_UNAVAILABLE. */
+/* Whether to take more work: BW_AUDIT_UNAVAILABLE when the disk is nearly full (what is under way can still be recorded) or
+ * a commit failed within the last second; BW_CLOCK_UNAVAILABLE when the clock is more than a minute behind the last record.
+ * Cheap enough for every call. */
 bw_result bw_audit_health(struct bw_audit *audit);
 
-/* Intents without an outcome, oldest first: for start-up. */
-bw_result bw_audit_each_open_intent(struct bw_audit *audit, bw_result (*each)(void *self, uint32_t log, uint64_t index, const struct bw_record *record), void *self);
+/* Intents without an outcome, oldest first: for start-up. The record is borrowed until the callback returns. */
+typedef bw_result (*bw_audit_intent_fn)(void *self, uint32_t log, uint64_t index, const struct bw_record *record);
+bw_result bw_audit_each_open_intent(struct bw_audit *audit, bw_audit_intent_fn each, void *self);
 
 struct bw_audit_stats { uint64_t records, commits; };
 void bw_audit_stats(struct bw_audit *audit, struct bw_audit_stats *ret_stats);
 
-/* Keyed hash of additional data or encryption context under a key that never leaves this node. */
+/* Keyed hash of additional data or encryption context under the log's own key, which never leaves this node. */
 void bw_audit_tag(struct bw_audit *audit, uint32_t log, bw_bytes data, uint8_t ret_tag[static 32]);
 
 /* ---- queries: from an index that a background thread feeds; an answer is never behind what is durable when asked ---- */
@@ -72,15 +84,23 @@ struct bw_audit_query {
     const enum bw_outcome *outcomes; size_t outcome_count;  /* 0: any */
     int64_t         from_us, to_us; /* 0: open */
     const uint8_t  *request_id;     /* or NULL */
-    uint64_t        from_index;     /* where to go on */
-    bool            newest_first;   /* from_index 0 then means from the end */
-    uint32_t        limit;
+    uint64_t        from_index;     /* where to go on: next_index of the answer before */
+    bool            newest_first;   /* then from_index is the first one not wanted any more, and 0 means from the end */
+    uint32_t        limit;          /* at least 1 */
 };
 
-/* A record as stored: each class's bytes verbatim, with its salt in front (AUDIT_FORMAT.md). From the arena. */
+/* A record as stored: each class's bytes verbatim, with its salt in front (AUDIT_FORMAT.md). */
 struct bw_audit_row { uint64_t index; bw_bytes essential, who, context; };
 
-bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *query, struct bw_arena *arena,
-                        struct bw_audit_row **ret_rows, size_t *ret_count, uint64_t *ret_next_index, uint64_t *ret_log_size, bool *ret_more);
+struct bw_audit_found {
+    struct bw_audit_row *rows;       /* from the arena, as are the bytes */
+    size_t               count;
+    bool                 more;
+    uint64_t             next_index; /* meaningless unless more */
+    uint64_t             log_size;
+};
+
+/* BW_LOG_POSITION: the query goes on beyond the log's end, so the caller saw a longer log than this. */
+bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *query, struct bw_arena *arena, struct bw_audit_found *ret_found);
 
 #endif

@@ -2,6 +2,8 @@
 #ifndef BW_SERVER_CONFIG_H
 #define BW_SERVER_CONFIG_H
 
+#include <stdio.h>
+
 #include "bailiwick/names.h"
 
 struct bw_config {
@@ -21,13 +23,18 @@ struct bw_config {
     char       *audit_guard;       /*          guard: a file on another volume, or NULL */
     unsigned    in_flight;         /* [limits] in_flight: calls at once */
     unsigned    workers;           /*          workers; 0: as many as processors */
+    unsigned    lame_duck_ms;      /*          lame_duck_ms: at stop, from "not serving" to the closed door */
+    unsigned    grace_ms;          /*          grace_ms: at stop, what running calls have to end */
     bool        log_json;          /* [log]    format = text | json */
 };
 
-/* Unknown, missing and malformed settings are refused; message (at most room bytes) then names file, section, setting and
- * what to do. */
+/* Unknown, missing and malformed settings are refused with BW_CONFIG_INVALID. message (at most room bytes) then has a line
+ * for each: file, section, setting and what to do; the file's line too where its syntax is at fault. */
 bw_result bw_config_load(const char *path, struct bw_config **ret_config, char *message, size_t room);
 void      bw_config_free(struct bw_config *config);
 BW_DEFINE_AUTO(config)
+
+/* Every setting with its default and meaning, as an example file. */
+void bw_config_explain(FILE *to);
 
 #endif

@@ -5,6 +5,7 @@
 #include "bailiwick/names.h"
 
 struct bw_config;
+struct bw_log;
 struct bw_hsm;
 struct bw_token;
 struct bw_store;
@@ -13,18 +14,34 @@ struct bw_audit;
 struct bw_workers;
 struct bw_listener;
 struct bw_trust;
+struct bw_vitals;
+struct bw_recovery;
 
 struct bw_daemon {
     const struct bw_config *config;
     bw_region               region;
+    struct bw_log          *log;
+    struct bw_trust        *trust;      /* certificates, CRL */
     struct bw_hsm          *hsm;
     struct bw_token        *token;      /* the region's own */
     struct bw_store        *store;
     struct bw_registry     *registry;
     struct bw_audit        *audit;
-    struct bw_trust        *trust;      /* certificates, CRL: authenticate.h */
+    struct bw_recovery     *recovery;   /* what a crash left open */
     struct bw_workers      *workers;
     struct bw_listener     *listener;
+    struct bw_vitals       *vitals;
+    int                     port;       /* that it listens on */
 };
+
+/* Starts everything, or nothing: what cannot start is told in the log, with what to do, and what had started is stopped.
+ * config must outlive the daemon. Call once, before the process has threads. */
+bw_result bw_daemon_start(struct bw_daemon *daemon, const struct bw_config *config);
+
+/* Tells health first, lets running calls end, then stops in reverse order. */
+void bw_daemon_stop(struct bw_daemon *daemon);
+
+/* Certificate, key, CA and CRL anew; what is not valid is told in the log and what was there stays. */
+void bw_daemon_reload(struct bw_daemon *daemon);
 
 #endif

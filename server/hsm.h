@@ -5,7 +5,10 @@
  *
  * Sessions are pooled per token; one owner logs in and rebuilds the pool when the device errs. Handles come from one
  * enumeration when a token is opened and from creation, never from a search per request. A key version is copied into a
- * session object on first use (bounded cache); forgetting a key destroys the copy. Any thread may call anything. */
+ * session object on first use (bounded cache); forgetting a key destroys the copy. Any thread may call anything.
+ *
+ * PKCS#11 has no way to make a new token object durable: whoever generates a key or creates a token has to sync the module's
+ * storage, where that is a local folder, before he tells anyone. */
 #ifndef BW_SERVER_HSM_H
 #define BW_SERVER_HSM_H
 
@@ -42,11 +45,18 @@ void bw_token_label(const bw_region *region, const bw_tenant *tenant, char label
 bw_result bw_token_create(struct bw_hsm *hsm, const char *label, bw_bytes so_pin, bw_bytes user_pin, char ret_serial[static 17]);
 
 /* Finds by label (and serial, when not empty), logs in, enumerates. Fails with BW_HSM_UNAVAILABLE when there is none or
- * more than one, BW_CREDENTIAL_INVALID when the PIN is wrong. The PIN is kept (struct bw_secret) for re-login. */
+ * more than one, BW_CREDENTIAL_INVALID when the PIN is wrong, BW_CONFLICT while the token is open already. The PIN is kept
+ * (struct bw_secret) for re-login. */
 bw_result bw_token_open(struct bw_hsm *hsm, const char *label, const char *serial, bw_bytes user_pin, struct bw_token **ret_token);
 
-/* Logs out, destroys copies, forgets the PIN. Callers still inside fail with BW_TENANT_SEALED. Freed when the last object goes. */
+const char *bw_token_serial(const struct bw_token *token); /* 16 characters; borrowed */
+
+/* Seals: waits for the calls that are in the HSM, logs out, destroys copies and session keys, forgets the PIN. All use of the
+ * token and its objects, now and later, fails with BW_TENANT_SEALED. The token may be opened anew at once; this one stays
+ * what its owner has to free. Any thread, while others are in calls; again is harmless. */
 void bw_token_close(struct bw_token *token);
+/* Closes it, if that was not done. The memory goes with the last object; nobody may name the token any more. NULL is fine. */
+void bw_token_free(struct bw_token *token);
 
 /* Labels of all tokens present that begin with "bw:", for the check that a node serves only its own region. */
 bw_result bw_hsm_each_label(struct bw_hsm *hsm, bw_result (*each)(void *self, const char *label), void *self);
@@ -67,7 +77,8 @@ bw_result bw_hsm_generate(struct bw_token *token, const struct bw_spec_row *spec
 /* Destroys the token object (and its public half) and every copy. No such object: BW_OK, so that it can be repeated. */
 bw_result bw_hsm_destroy(struct bw_token *token, const bw_key_id *id, uint32_t version);
 
-/* Destroys the session copies of all versions; the token objects stay. For disable. */
+/* Destroys the session copies of all versions and the session keys that came out of the key, and refuses those in callers'
+ * hands with BW_KEY_STATE; the token objects stay, so that bw_hsm_key finds the key again. For disable. */
 void bw_hsm_forget(struct bw_token *token, const bw_key_id *id);
 
 /* Every key version on the token: for resolving intents at start. */
@@ -92,16 +103,18 @@ struct bw_session_key {
     bw_key_id   origin;       /* the master key that it came out of; zero: generated */
 };
 
-/* Sealed bytes: a header of the above, the key wrapped by the tenant's sealing key (AES-KWP, non-extractable, made on first
- * use), and an HMAC over both by its MAC key, all inside the HSM. At most BW_SEALED_MAX bytes, from the arena. */
-bw_result bw_hsm_seal(struct bw_hsm_object *object, const struct bw_session_key *what, struct bw_arena *arena, bw_bytes *ret_sealed);
+/* Sealed bytes: a header of what the object was made with, the key wrapped by the tenant's sealing key (AES-KWP,
+ * non-extractable, made on first use), and an HMAC over both by its MAC key, all inside the HSM. At most BW_SEALED_MAX bytes,
+ * from the arena. BW_NOT_PERMITTED: not a session key. */
+bw_result bw_hsm_seal(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_sealed);
 
 /* A usable object from sealed bytes; a bounded cache keyed by their hash answers the second time.
  * BW_SEALED_KEY_INVALID: damaged, or of another tenant or region. */
 bw_result bw_hsm_unseal(struct bw_token *token, const bw_region *region, const bw_tenant *tenant, bw_bytes sealed,
                         struct bw_hsm_object **ret_object, struct bw_session_key *ret_what);
 
-/* New session keys, living in the HSM. what->length 0 means what comes out; it is set then. */
+/* New session keys, living in the HSM. what->length 0 means what comes out; it is set then. bw_hsm_wrap and bw_hsm_reveal
+ * refuse keys that are not what->extractable with BW_NOT_PERMITTED. BW_KEY_SIZE, BW_WRAPPED_KEY_INVALID, BW_TEMPLATE_INVALID. */
 bw_result bw_hsm_generate_session(struct bw_token *token, struct bw_session_key *what, struct bw_hsm_object **ret_object);
 bw_result bw_hsm_unwrap(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes wrapped,
                         struct bw_session_key *what, struct bw_hsm_object **ret_object);
@@ -109,7 +122,8 @@ bw_result bw_hsm_derive(struct bw_hsm_object *key, const struct bw_mechanism *me
                         struct bw_hsm_object **ret_object);
 bw_result bw_hsm_wrap(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, struct bw_hsm_object *target,
                       struct bw_arena *arena, bw_bytes *ret_wrapped);
-/* A session object of a value that a caller holds itself, so that it can be wrapped. */
+/* A session object of a value that a caller holds itself, so that it can be wrapped (when what->extractable): an AES key, or
+ * 1 to 4096 bytes of CKK_GENERIC_SECRET. */
 bw_result bw_hsm_import_session(struct bw_token *token, bw_bytes value, const struct bw_session_key *what, struct bw_hsm_object **ret_object);
 /* CKA_CHECK_VALUE, 3 bytes; and the value itself, only of keys made extractable for an allowed release. */
 bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[static 3]);
@@ -117,8 +131,11 @@ bw_result bw_hsm_reveal(struct bw_hsm_object *object, struct bw_arena *arena, bw
 
 /* ---- use ----
  * Outputs come from the arena, which wipes them. mechanism has passed bw_mechanism_check and fits the key.
- * Fails with BW_CIPHERTEXT_INVALID, BW_CIPHERTEXT_LENGTH, BW_DATA_LENGTH, BW_SIGNATURE_INVALID..., BW_KEY_STATE when the
- * object is gone, BW_HSM_UNAVAILABLE, BW_HSM_FAILED. RSA PKCS#1 v1.5 and OAEP decryption fail uniformly. */
+ * GCM wants its IV here (draw it with bw_hsm_random) and has its tag at the ciphertext's end. ECDSA: r || s.
+ * Fails with BW_CIPHERTEXT_INVALID, BW_CIPHERTEXT_LENGTH, BW_DATA_LENGTH, BW_SIGNATURE_INVALID..., BW_KEY_TYPE, BW_KEY_STATE
+ * when the object is gone, BW_TENANT_SEALED when its token is, BW_OVERLOADED when no session became free within 2 s,
+ * BW_HSM_UNAVAILABLE (the token was lost: the next call opens it again, objects have to be asked for anew), BW_HSM_FAILED.
+ * RSA PKCS#1 v1.5 and OAEP decryption fail uniformly. */
 bw_result bw_hsm_encrypt(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes plaintext,
                          struct bw_arena *arena, bw_bytes *ret_ciphertext);
 bw_result bw_hsm_decrypt(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes ciphertext,

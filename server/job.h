@@ -36,7 +36,7 @@ struct bw_request {
     uint8_t             request_id[BW_REQUEST_ID_LEN];
     bool                request_id_given;
     bool                has_key;
-    struct bw_key_name  key;          /* has_key */
+    struct bw_key_name  key;          /* has_key: as named, or as the envelope names it */
     uint32_t            version;      /* 0: primary */
     bw_bytes            sealed;       /* instead of key */
     struct bw_mechanism mechanism;    /* row NULL: none named */
@@ -61,7 +61,6 @@ struct bw_job {
     struct bw_audit_entry  entry;     /* first: the committer hands back this */
     struct bw_daemon      *daemon;
     struct bw_call        *call;
-    struct bw_job         *next;      /* in a worker's queue */
     const struct bw_method *method;
     struct bw_caller       caller;
     struct bw_request      request;
@@ -69,18 +68,19 @@ struct bw_job {
     struct bw_reply        reply;
     bw_result              result;
     const char            *stage;     /* name of the last one entered, for the log */
-    unsigned               stage_nr;
-    bool                   on_worker;
-    int64_t                started_us; /* CLOCK_MONOTONIC */
+    unsigned               next_stage;
 };
 
 struct bw_call {
-    struct bw_arena         arena;
+    struct bw_arena         arena;        /* one thread at a time: a call is never on two */
     struct bw_daemon       *daemon;
-    const struct bw_method *method;
+    struct bw_call         *next;         /* in the workers' queue */
+    const struct bw_method *method;       /* NULL: we have no such */
     bw_bytes                message;      /* the request's bytes */
     struct bw_peer          peer;
+    int64_t                 started_us;   /* CLOCK_MONOTONIC */
     int64_t                 deadline_us;  /* CLOCK_MONOTONIC; INT64_MAX: none */
+    atomic_bool             abandoned;    /* the caller hung up: what has not begun need not */
     struct bw_job          *jobs;         size_t job_count;
     atomic_size_t           unfinished;   /* jobs */
     /* How the reply leaves. details: google.rpc.Status bytes. Called once; the call is the transport's again. */

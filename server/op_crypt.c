@@ -4,7 +4,7 @@
 #include "daemon.h"
 #include "op.h"
 #include "stages.h"
-#include "uses.h"
+#include "budget.h"
 #include "wire.h"
 
 /* GCM without an IV: the HSM draws one, and the reply tells it. Every GCM encryption counts against the version's budget. */
@@ -15,7 +15,7 @@ static bw_result prepare_gcm(struct bw_daemon *daemon, struct bw_job *job, bw_by
     if (mechanism->row->params != BW_PARAMS_GCM)
         return bw_success();
     if (bw_grant_version(job->grant) != NULL)
-        BW_TRY(bw_uses_take(daemon, bw_grant_key(job->grant), bw_grant_version(job->grant), 1));
+        BW_TRY(bw_key_take_uses(daemon->store, bw_grant_key(job->grant), bw_grant_version(job->grant), 1));
     if (mechanism->iv.len > 0)
         return bw_success();
     BW_TRY(bw_op_draw(job, BW_GCM_IV_LEN, ret_drawn));

@@ -7,7 +7,7 @@
 #include "envelope.h"
 #include "op.h"
 #include "stages.h"
-#include "uses.h"
+#include "budget.h"
 #include "wire.h"
 
 static struct bw_mechanism gcm(bw_bytes nonce, bw_bytes authenticated)
@@ -30,7 +30,7 @@ static bw_result seal(struct bw_daemon *daemon, struct bw_job *job, const struct
     bw_bytes nonce, header, authenticated, ciphertext;
 
     BW_TRY(check_spec(key));
-    BW_TRY(bw_uses_take(daemon, key, version, 1));
+    BW_TRY(bw_key_take_uses(daemon->store, key, version, 1));
     BW_TRY(bw_hsm_key(bw_grant_tenant(job->grant)->token, &key->name.id, version->number, &object));
     BW_TRY(bw_op_draw(job, BW_GCM_IV_LEN, &nonce));
     BW_TRY(bw_envelope_header(&key->name, version->number, nonce, arena, &header));

@@ -49,7 +49,7 @@ static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct b
 
     BW_CHECK(key != NULL && check != NULL, BW_NO_MEMORY, "reply");
     bailiwick__v1__sealed_key__init(key);
-    BW_TRY(bw_hsm_seal(object, what, arena, &sealed));
+    BW_TRY(bw_hsm_seal(object, arena, &sealed));
     BW_TRY(bw_hsm_check_value(object, check));
     key->sealed = bw_wire_data(sealed);
     key->length = what->length;
@@ -126,7 +126,7 @@ static bw_result find_wrapped(struct bw_daemon *daemon, struct bw_job *job, stru
 {
     const Bailiwick__V1__WrapKeyRequest *request = (const void *)job->request.message;
     bool sealed_given = request->target != NULL && request->target->sealed.len > 0;
-    struct bw_session_key what = { .key_type = CKK_GENERIC_SECRET, .region = daemon->region, .tenant = job->caller.identity.tenant };
+    struct bw_session_key what = { .key_type = CKK_GENERIC_SECRET, .extractable = true, .region = daemon->region, .tenant = job->caller.identity.tenant };
 
     BW_CHECK_AT(sealed_given != (request->value.len > 0), BW_BAD_ARGUMENT, "target", "give one: a sealed session key, or a value");
     if (sealed_given)

@@ -4,11 +4,12 @@
 
 #include "job.h"
 
-/* Takes a call that listen.c filled (method, message, peer, deadline, send) to its end. Runs stages where they may run;
- * what is slow goes to a worker. Does not commit: the caller flushes the audit log when it has handed in all that was there. */
+/* Takes a call that listen.c filled (method, message, peer, started, deadline, send) to its end. Runs stages where they may
+ * run; what is slow goes to a worker, a Batch as a whole. Does not commit: the caller flushes the audit log when it has
+ * handed in all that was there. */
 void bw_serve(struct bw_daemon *daemon, struct bw_call *call);
 
-/* Goes on with a job on a worker. */
-void bw_serve_resume(struct bw_job *job);
+/* Goes on with a call on a worker, which flushes the audit log afterwards. */
+void bw_serve_resume(struct bw_call *call);
 
 #endif

@@ -1,7 +1,8 @@
-/* The store: what must survive a restart besides keys' material (HSM) and the log (audit). SQLite, one file.
+/* The store: what must survive a restart besides keys' material (HSM) and the log (audit). SQLite, one file, one daemon.
  *
  * Off the release path: only what changes keys and tenants comes here, on worker threads, serialised by the store's own
- * lock. Region and tenant columns cannot be changed, which triggers in schema.sql enforce. */
+ * lock. Region and tenant columns cannot be changed, key ids and versions never go, which triggers in schema.sql enforce.
+ * Whatever SQLite answers becomes BW_STORE_UNAVAILABLE, and then nothing has changed. */
 #ifndef BW_SERVER_STORE_H
 #define BW_SERVER_STORE_H
 
@@ -9,28 +10,32 @@
 
 struct bw_store;
 
-/* Opens or creates <dir>/store.db and migrates it to the newest schema. Fails with BW_WRONG_REGION when the store was
- * made for another region, BW_STORE_UNAVAILABLE otherwise. */
+/* A new store is made only on purpose (bailiwickd --init-region). The folder must be there, ours, and writable by nobody
+ * else. BW_ALREADY_EXISTS: it holds one. */
+bw_result bw_store_create(const char *dir, const bw_region *region, int64_t now_us);
+
+/* Opens <dir>/store.db and migrates it to the newest schema. BW_WRONG_REGION: the store was made for another region.
+ * BW_STORE_UNAVAILABLE: there is none, another daemon has it, or a newer daemon has migrated it. */
 bw_result bw_store_open(const char *dir, const bw_region *region, struct bw_store **ret_store);
-void      bw_store_close(struct bw_store *store);
+void      bw_store_close(struct bw_store *store); /* NULL is fine */
 static inline void bw_store_free(struct bw_store *store) { bw_store_close(store); }
 BW_DEFINE_AUTO(store)
 
-/* A new store is made only on purpose (bailiwickd --init-region); open refuses when there is none. */
-bw_result bw_store_create(const char *dir, const bw_region *region);
-
-/* Everything, for the registry. Snapshots given to the callback are the callback's. */
-typedef bw_result (*bw_store_key_fn)(void *self, struct bw_key *key);
-typedef bw_result (*bw_store_tenant_fn)(void *self, struct bw_tenant_info *tenant);
+/* Everything, for the registry. Drafts are borrowed until the callback returns; it may not call the store. Keys come in order of
+ * id, the revoked in order of their text, after the given one (NULL: from the start). */
+typedef bw_result (*bw_store_key_fn)(void *self, const struct bw_key *draft);
+typedef bw_result (*bw_store_tenant_fn)(void *self, const struct bw_tenant_info *draft);
+typedef bw_result (*bw_store_revoked_fn)(void *self, const char *spiffe_id, int64_t revoked_us);
 bw_result bw_store_each_key(struct bw_store *store, bw_store_key_fn each, void *self);
 bw_result bw_store_each_tenant(struct bw_store *store, bw_store_tenant_fn each, void *self);
-bw_result bw_store_each_revoked(struct bw_store *store, bw_result (*each)(void *self, const char *spiffe_id, int64_t revoked_us), void *self);
+bw_result bw_store_each_revoked(struct bw_store *store, const char *after, bw_store_revoked_fn each, void *self);
 
-/* Writes the key with its versions, aliases and tags; all or nothing. BW_CONFLICT: the stored generation is not key->generation - 1;
- * BW_ALREADY_EXISTS: an alias is taken. */
+/* Writes the key with its versions, aliases and tags; all or nothing. Generation 1 is a new key. BW_CONFLICT: the stored
+ * generation is not key->generation - 1, or the id was used before; BW_ALREADY_EXISTS: an alias is taken. */
 bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key);
+/* The same for a tenant; BW_ALREADY_EXISTS when one of generation 1 is there. */
 bw_result bw_store_put_tenant(struct bw_store *store, const struct bw_tenant_info *tenant);
-bw_result bw_store_revoke(struct bw_store *store, const char *spiffe_id, int64_t now_us);
+bw_result bw_store_revoke(struct bw_store *store, const char *spiffe_id, int64_t now_us); /* again is fine */
 
 /* Certificates and data objects. */
 struct bw_object {
@@ -41,22 +46,24 @@ struct bw_object {
     int64_t   created_us;
     uint64_t  generation;
 };
+/* As with keys: generation 1 is new, BW_CONFLICT otherwise when the stored one is not the one before. */
 bw_result bw_store_put_object(struct bw_store *store, const struct bw_object *object);
-bw_result bw_store_delete_object(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static 16]);
-bw_result bw_store_get_object(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static 16], struct bw_arena *arena, struct bw_object *ret_object);
+bw_result bw_store_delete_object(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static 16]);  /* BW_NO_SUCH_OBJECT */
+bw_result bw_store_get_object(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static 16],
+                              struct bw_arena *arena, struct bw_object *ret_object);                             /* BW_NO_SUCH_OBJECT */
 /* A page in order of id after the given one (NULL: from the start); label and cka_id filter, empty matches all. */
 bw_result bw_store_list_objects(struct bw_store *store, const bw_tenant *tenant, const uint8_t *after, bw_bytes label, bw_bytes cka_id,
                                 struct bw_arena *arena, struct bw_object *ret_objects, size_t limit, size_t *ret_count);
 
-/* Request ids of changes, so that a retry finds its first answer. digest: SHA-256 of method and request without its id.
- * BW_REQUEST_REUSED: the id stands for another request. *ret_reply empty: not seen before. Kept for 24 hours. */
+/* Request ids of changes, so that a retry finds its first answer: dedup.h. tenant empty: the region's operators.
+ * BW_REQUEST_REUSED: the id stands for another request. *ret_found false: not seen before. Kept for BW_REQUEST_KEPT_US. */
 bw_result bw_store_find_request(struct bw_store *store, const bw_tenant *tenant, bw_bytes request_id, const uint8_t digest[static 32],
-                                struct bw_arena *arena, bw_bytes *ret_reply);
+                                struct bw_arena *arena, bool *ret_found, bw_bytes *ret_reply);
 bw_result bw_store_keep_request(struct bw_store *store, const bw_tenant *tenant, bw_bytes request_id, const uint8_t digest[static 32],
                                 bw_bytes reply, int64_t now_us);
 
 /* Reserves use-budget of a key version ahead of use, so that a crash never gives uses back: the stored count becomes
- * at least up_to. */
+ * at least up_to. BW_NO_SUCH_KEY. */
 bw_result bw_store_reserve_uses(struct bw_store *store, const bw_key_id *key, uint32_t version, uint64_t up_to);
 
 #endif

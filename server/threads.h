@@ -10,8 +10,10 @@
  *
  * Data crosses threads by handing over ownership: a job belongs to the listener, then to one worker, then to whoever
  * flushes the log. Lock order, outermost first; no lock is held over a call into another module that is not below it:
- *   store, registry (write), hsm token, audit queue, registry (read), hsm session, worker queue
- * Nobody holds a lock while he calls bw_audit_flush or bw_audit_write. */
+ *   recovery, making, changes, store, registry (write), hsm token, audit queue, registry (read), hsm session, worker queue
+ * making and changes are the registry's: who adds key material, who changes a key or tenant. Making alone is held over the
+ * HSM's work. Nobody holds a lock while he calls bw_audit_flush or bw_audit_write, but for recovery, which nothing that
+ * waits for a record ever takes. */
 #ifndef BW_SERVER_THREADS_H
 #define BW_SERVER_THREADS_H
 

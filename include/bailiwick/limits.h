@@ -2,6 +2,8 @@
 #ifndef BAILIWICK_LIMITS_H
 #define BAILIWICK_LIMITS_H
 
+#include <stdint.h>
+
 enum {
     BW_REGION_MAX       = 16,           /* with BW_TENANT_MAX it must leave a token label its 32 bytes */
     BW_TENANT_MAX       = 36,           /* a UUID as text fits */
@@ -42,8 +44,20 @@ enum {
     BW_PAGE_DEFAULT     = 100,          /* rows of a list call */
     BW_PAGE_MAX         = 1000,
 
+    BW_USES_BLOCK       = 65536,        /* random-nonce encryptions reserved in the store at once */
+
+    BW_DELETION_DAYS_MIN     = 7,       /* between asking for a key's deletion and it */
+    BW_DELETION_DAYS_MAX     = 90,
+    BW_DELETION_DAYS_DEFAULT = 30,
+    BW_PIN_MIN               = 8,       /* a customer-held token's */
+
     BW_DEADLINE_DEFAULT_MS = 5000,      /* PKCS#11 callers name none */
     BW_DEADLINE_MAX_MS     = 600 * 1000
 };
+
+/* What one version of a key may encrypt with random nonces of 96 bits: half of what SP 800-38D, 8.3 allows. */
+#define BW_USES_MAX         ((uint64_t)1 << 31)
+#define BW_DAY_US           ((int64_t)24 * 3600 * 1000000)
+#define BW_REQUEST_KEPT_US  BW_DAY_US   /* how long a retry finds its first answer */
 
 #endif

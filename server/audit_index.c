@@ -1,0 +1,472 @@
+#include "audit_index.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "audit_find.h"
+#include "audit_index_db.h"
+#include "audit_lists.h"
+
+enum {
+    ROUND_MAX    = 4096,             /* records fed in one transaction */
+    PLACES_MAX   = ROUND_MAX * (BW_LIST_KINDS - 1),
+    GATHER_MS    = 200,              /* how long a few records wait for more: feeding many at once is cheaper */
+    TICK_MS      = 1000,
+    CATCH_UP_MS  = 30 * 1000,        /* how long a query waits for the index */
+    NICENESS     = 10                /* the release path goes first */
+};
+
+/* A log's records in the index, and whether this round added some. */
+struct fed_log { uint64_t size; bool grown; };
+
+struct bw_audit_index {
+    struct bw_audit_index_options options; /* with paths of our own */
+    char                   *db_path, *index_path;
+    pthread_t               thread;
+    bool                    has_thread;
+
+    /* the thread's own */
+    struct bw_audit_sql           sql;
+    struct bw_audit_db      db;
+    uint64_t                position;      /* of the last record fed */
+    uint8_t                 mark[BW_AUDIT_SALT_LEN];
+    struct fed_log         *logs;          size_t log_room;
+    struct bw_list_place   *places;        size_t place_count;
+
+    pthread_mutex_t         lock;          /* over what follows */
+    pthread_cond_t          wanted;        /* wakes the thread */
+    pthread_cond_t          fed;           /* wakes who waits for the index */
+    bool                    asleep;        /* the thread waits for wanted, without a time */
+    bool                    urgent;        /* somebody waits */
+    bool                    stop;
+    uint64_t                durable, indexed;
+    bw_result               state;         /* of the last round */
+    struct bw_index_reader *readers;       /* not in use */
+};
+
+/* ---- feeding: one record ---- */
+
+static bw_result grow_logs(struct bw_audit_index *index, uint32_t log)
+{
+    size_t room = index->log_room ? index->log_room : 64;
+
+    while (room <= log)
+        room *= 2;
+    struct fed_log *logs = realloc(index->logs, room * sizeof *logs);
+    BW_CHECK(logs != NULL, BW_NO_MEMORY, "query index");
+    memset(logs + index->log_room, 0, (room - index->log_room) * sizeof *logs);
+    index->logs     = logs;
+    index->log_room = room;
+    return bw_success();
+}
+
+static void add_place(struct bw_audit_index *index, const struct bw_audit_db_row *row, enum bw_list_kind kind, bw_list_value value)
+{
+    index->places[index->place_count++] = bw_list_place_of(row->log, row->index, kind, &value);
+}
+
+static void add_places(struct bw_audit_index *index, const struct bw_audit_db_row *row, const struct bw_record *record, const struct bw_record_stamp *stamp)
+{
+    static const uint8_t none[BW_REQUEST_ID_LEN];
+
+    add_place(index, row, BW_LIST_OPERATION, bw_list_value_of_number(record->operation));
+    add_place(index, row, BW_LIST_OUTCOME, bw_list_value_of_number((uint32_t)record->outcome));
+    if (record->has_key)
+        add_place(index, row, BW_LIST_KEY, bw_list_value_of(record->key.bytes, sizeof record->key.bytes));
+    if (record->principal[0] != '\0')
+        add_place(index, row, BW_LIST_PRINCIPAL, bw_list_value_of(stamp->principal_tag, sizeof stamp->principal_tag));
+    if (memcmp(record->request_id, none, sizeof none) != 0)
+        add_place(index, row, BW_LIST_REQUEST, bw_list_value_of(record->request_id, sizeof record->request_id));
+}
+
+static bw_result add_entry(struct bw_audit_index *index, const struct bw_audit_db_row *row, int64_t time_us)
+{
+    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 1, row->log);
+    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 2, (int64_t)row->index);
+    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 3, (int64_t)row->position);
+    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 4, time_us);
+    return bw_audit_sql_run(&index->sql, BW_INDEX_ADD_ENTRY);
+}
+
+/* An intent is open until the record of its outcome. */
+static bw_result note_intent(struct bw_audit_index *index, const struct bw_audit_db_row *row, const struct bw_record *record)
+{
+    if (record->outcome == BW_OUTCOME_INTENT) {
+        bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 1, (int64_t)row->position);
+        bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 2, row->log);
+        bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 3, (int64_t)row->index);
+        return bw_audit_sql_run(&index->sql, BW_INDEX_ADD_INTENT);
+    }
+    if (record->intent_index == 0)
+        return bw_success();
+    bw_audit_sql_bind_number(&index->sql, BW_INDEX_CLOSE_INTENT, 1, row->log);
+    bw_audit_sql_bind_number(&index->sql, BW_INDEX_CLOSE_INTENT, 2, (int64_t)(record->intent_index - 1));
+    return bw_audit_sql_run(&index->sql, BW_INDEX_CLOSE_INTENT);
+}
+
+static bw_result feed_decoded(struct bw_audit_index *index, const struct bw_audit_db_row *row, struct bw_arena *arena)
+{
+    struct bw_record       record;
+    struct bw_record_stamp stamp;
+
+    BW_CHECK(bw_ok(bw_record_decode(row->essential, row->who, row->context, arena, &record, &stamp)), BW_AUDIT_UNAVAILABLE,
+             "the audit log is damaged: a record cannot be read");
+    BW_TRY(add_entry(index, row, stamp.time_us));
+    BW_TRY(note_intent(index, row, &record));
+    add_places(index, row, &record, &stamp);
+    return bw_success();
+}
+
+static bw_result feed_row(void *self, const struct bw_audit_db_row *row)
+{
+    struct bw_audit_index *index = self;
+    struct bw_arena        arena = { 0 };
+
+    BW_CHECK(row->position == index->position + 1, BW_AUDIT_UNAVAILABLE, "the audit log is damaged: a record is missing");
+    if (row->log >= index->log_room)
+        BW_TRY(grow_logs(index, row->log));
+    BW_CHECK(row->index == index->logs[row->log].size, BW_AUDIT_UNAVAILABLE, "the audit log is damaged: a log's records are not in order");
+    bw_result r = feed_decoded(index, row, &arena);
+    bw_arena_clear(&arena);
+    BW_TRY(r);
+
+    index->logs[row->log].size++;
+    index->logs[row->log].grown = true;
+    index->position = row->position;
+    memcpy(index->mark, row->essential.data, sizeof index->mark); /* its salt: decoding checked the length */
+    return bw_success();
+}
+
+/* ---- feeding: a round ---- */
+
+static bw_result put_sizes(struct bw_audit_index *index)
+{
+    for (size_t log = 0; log < index->log_room; log++) {
+        if (!index->logs[log].grown)
+            continue;
+        bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 1, (int64_t)log);
+        bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 2, (int64_t)index->logs[log].size);
+        BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_SET_FED));
+        index->logs[log].grown = false;
+    }
+    return bw_success();
+}
+
+static bw_result feed(struct bw_audit_index *index, uint64_t to)
+{
+    uint64_t last = to - index->position > ROUND_MAX ? index->position + ROUND_MAX : to;
+
+    BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_BEGIN));
+    index->place_count = 0;
+    BW_TRY(bw_audit_db_each_row(&index->db, index->position + 1, last, feed_row, index));
+    BW_CHECK(index->position == last, BW_AUDIT_UNAVAILABLE, "the audit log is damaged: records are missing at its end");
+    BW_TRY(bw_lists_write(&index->sql, BW_INDEX_ADD_LIST, index->places, index->place_count));
+    BW_TRY(put_sizes(index));
+    bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_POSITION, 1, (int64_t)index->position);
+    bw_audit_sql_bind_bytes(&index->sql, BW_INDEX_SET_POSITION, 2, bw_bytes_of(index->mark, sizeof index->mark));
+    BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_SET_POSITION));
+    return bw_audit_sql_run(&index->sql, BW_INDEX_COMMIT);
+}
+
+/* What the index says of itself: how far it got. */
+static bw_result read_state(struct bw_audit_index *index)
+{
+    bool row;
+
+    if (index->log_room > 0)
+        memset(index->logs, 0, index->log_room * sizeof *index->logs);
+    memset(index->mark, 0, sizeof index->mark);
+    BW_TRY(bw_audit_sql_step(&index->sql, BW_INDEX_POSITION, &row));
+    if (row) {
+        bw_bytes mark = bw_audit_sql_get_bytes(&index->sql, BW_INDEX_POSITION, 1);
+        index->position = (uint64_t)bw_audit_sql_get_number(&index->sql, BW_INDEX_POSITION, 0);
+        if (mark.len == sizeof index->mark)
+            memcpy(index->mark, mark.data, mark.len);
+    }
+    bw_audit_sql_reset(&index->sql, BW_INDEX_POSITION);
+    BW_CHECK(row, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
+    for (;;) {
+        BW_TRY(bw_audit_sql_step(&index->sql, BW_INDEX_EACH_FED, &row));
+        if (!row)
+            break;
+        uint32_t log = (uint32_t)bw_audit_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 0);
+        if (log >= index->log_room)
+            BW_TRY(grow_logs(index, log));
+        index->logs[log].size = (uint64_t)bw_audit_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 1);
+    }
+    bw_audit_sql_reset(&index->sql, BW_INDEX_EACH_FED);
+    return bw_success();
+}
+
+static bw_result feed_round(struct bw_audit_index *index, uint64_t to)
+{
+    bw_result r = feed(index, to);
+
+    if (!bw_ok(r)) {
+        bw_index_db_end(&index->sql);
+        (void)read_state(index); /* when this fails too, the next round fails as this one did */
+    }
+    return r;
+}
+
+/* ---- the thread ---- */
+
+static struct timespec in_ms(unsigned ms)
+{
+    struct timespec at;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec  += ms / 1000;
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_nsec -= 1000000000;
+        at.tv_sec++;
+    }
+    return at;
+}
+
+/* After a failed round the next one waits, whoever is in a hurry. */
+static bool has_much_to_do(const struct bw_audit_index *index)
+{
+    bool urgent = index->urgent || index->durable - index->indexed >= ROUND_MAX;
+    return index->stop || (index->durable > index->indexed && urgent && bw_ok(index->state));
+}
+
+/* Holding the lock. First for anything at all, then a little longer for company. */
+static void wait_for_work(struct bw_audit_index *index)
+{
+    if (index->durable == index->indexed && !index->stop && !index->options.wants_tick(index->options.self)) {
+        index->asleep = true;
+        (void)pthread_cond_wait(&index->wanted, &index->lock);
+        index->asleep = false;
+    }
+    struct timespec until = in_ms(index->durable == index->indexed ? TICK_MS : GATHER_MS);
+    while (!has_much_to_do(index) && pthread_cond_timedwait(&index->wanted, &index->lock, &until) == 0)
+        ;
+}
+
+/* Holding the lock, which is let go meanwhile. */
+static void do_round(struct bw_audit_index *index)
+{
+    uint64_t to = index->durable;
+
+    (void)pthread_mutex_unlock(&index->lock);
+    bw_result state = to > index->position ? feed_round(index, to) : bw_success();
+    index->options.tick(index->options.self);
+    (void)pthread_mutex_lock(&index->lock);
+    index->state   = state;
+    index->indexed = index->position;
+    if (index->indexed >= to)
+        index->urgent = false;
+    (void)pthread_cond_broadcast(&index->fed);
+}
+
+static void *run(void *self)
+{
+    struct bw_audit_index *index = self;
+
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+    (void)pthread_mutex_lock(&index->lock);
+    while (!index->stop) {
+        wait_for_work(index);
+        do_round(index);
+    }
+    (void)pthread_mutex_unlock(&index->lock);
+    return NULL;
+}
+
+void bw_audit_index_grown(struct bw_audit_index *index, uint64_t length)
+{
+    (void)pthread_mutex_lock(&index->lock);
+    index->durable = length;
+    if (index->asleep || has_much_to_do(index))
+        (void)pthread_cond_signal(&index->wanted);
+    (void)pthread_mutex_unlock(&index->lock);
+}
+
+/* ---- whoever asks ---- */
+
+static bw_result catch_up(struct bw_audit_index *index)
+{
+    struct timespec until = in_ms(CATCH_UP_MS);
+    bool in_time = true;
+
+    (void)pthread_mutex_lock(&index->lock);
+    uint64_t target = index->durable;
+    while (index->indexed < target && in_time && bw_ok(index->state)) {
+        index->urgent = true;
+        (void)pthread_cond_signal(&index->wanted);
+        in_time = pthread_cond_timedwait(&index->fed, &index->lock, &until) != ETIMEDOUT;
+    }
+    bool      there = index->indexed >= target;
+    bw_result state = index->state;
+    (void)pthread_mutex_unlock(&index->lock);
+    if (!there)
+        BW_TRY(state);
+    BW_CHECK(there, BW_DEADLINE, "the query index is being made again");
+    return bw_success();
+}
+
+static void free_reader(struct bw_index_reader *reader)
+{
+    bw_audit_sql_close(&reader->index);
+    bw_audit_db_close(&reader->db);
+    bw_hasher_free(reader->hasher);
+    free(reader);
+}
+
+static bw_result open_reader(struct bw_audit_index *index, struct bw_index_reader *reader)
+{
+    BW_TRY(bw_index_db_open(index->index_path, false, &reader->index));
+    BW_TRY(bw_audit_db_open(index->db_path, &index->options.region, BW_AUDIT_DB_READS, &reader->db));
+    return bw_hasher_new(&reader->hasher);
+}
+
+static bw_result take_reader(struct bw_audit_index *index, struct bw_index_reader **ret_reader)
+{
+    (void)pthread_mutex_lock(&index->lock);
+    struct bw_index_reader *reader = index->readers;
+    if (reader != NULL)
+        index->readers = reader->next;
+    (void)pthread_mutex_unlock(&index->lock);
+
+    if (reader == NULL) {
+        reader = calloc(1, sizeof *reader);
+        BW_CHECK(reader != NULL, BW_NO_MEMORY, "query");
+        bw_result r = open_reader(index, reader);
+        if (!bw_ok(r)) {
+            free_reader(reader);
+            return r;
+        }
+    }
+    *ret_reader = reader;
+    return bw_success();
+}
+
+static void give_back(struct bw_audit_index *index, struct bw_index_reader *reader)
+{
+    (void)pthread_mutex_lock(&index->lock);
+    reader->next   = index->readers;
+    index->readers = reader;
+    (void)pthread_mutex_unlock(&index->lock);
+}
+
+bw_result bw_audit_index_find(struct bw_audit_index *index, const struct bw_audit_query *query, struct bw_arena *arena, struct bw_audit_found *ret_found)
+{
+    const struct bw_audit_log *log = bw_audit_logs_get(index->options.logs, query->log);
+    struct bw_index_reader    *reader;
+
+    BW_CHECK(log != NULL, BW_INTERNAL, "no such log");
+    BW_TRY(catch_up(index));
+    BW_TRY(take_reader(index, &reader));
+    bw_result r = bw_index_search(reader, log, query, arena, ret_found);
+    give_back(index, reader);
+    return r;
+}
+
+bw_result bw_audit_index_each_open_intent(struct bw_audit_index *index, bw_audit_intent_fn each, void *self)
+{
+    struct bw_index_reader *reader;
+
+    BW_TRY(catch_up(index));
+    BW_TRY(take_reader(index, &reader));
+    bw_result r = bw_index_each_open_intent(reader, each, self);
+    give_back(index, reader);
+    return r;
+}
+
+/* ---- open and close ---- */
+
+static bw_result compare_mark(void *self, const struct bw_audit_db_row *row)
+{
+    struct bw_audit_index *index = self;
+
+    BW_CHECK(row->essential.len >= sizeof index->mark && memcmp(row->essential.data, index->mark, sizeof index->mark) == 0,
+             BW_AUDIT_UNAVAILABLE, "the query index is of another log");
+    return bw_success();
+}
+
+/* Whether the index there is can be gone on with: it must know this very log, and nothing that the log does not. */
+static bw_result reuse(struct bw_audit_index *index)
+{
+    BW_TRY(bw_index_db_open(index->index_path, true, &index->sql));
+    BW_TRY(read_state(index));
+    BW_CHECK(index->position <= index->options.length, BW_AUDIT_UNAVAILABLE, "the query index is ahead of the log");
+    return bw_audit_db_each_row(&index->db, index->position, index->position, compare_mark, index); /* position 0 has no row */
+}
+
+static bw_result open_index(struct bw_audit_index *index)
+{
+    BW_TRY(bw_audit_db_open(index->db_path, &index->options.region, BW_AUDIT_DB_READS, &index->db));
+    if (bw_ok(reuse(index)))
+        return bw_success();
+    bw_audit_sql_close(&index->sql);
+    BW_TRY(bw_index_db_create(index->index_path, &index->sql));
+    return read_state(index);
+}
+
+static bw_result init(struct bw_audit_index *index, const struct bw_audit_index_options *options)
+{
+    pthread_condattr_t clock;
+
+    index->options    = *options;
+    index->durable    = options->length;
+    index->state      = bw_success();
+    index->db_path    = strdup(options->db_path);
+    index->index_path = strdup(options->index_path);
+    index->places     = malloc(PLACES_MAX * sizeof *index->places);
+    BW_CHECK(index->db_path != NULL && index->index_path != NULL && index->places != NULL, BW_NO_MEMORY, "query index");
+    BW_CHECK(pthread_condattr_init(&clock) == 0 && pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0, BW_NO_MEMORY, "query index");
+    BW_CHECK(pthread_mutex_init(&index->lock, NULL) == 0 && pthread_cond_init(&index->wanted, &clock) == 0
+             && pthread_cond_init(&index->fed, &clock) == 0, BW_NO_MEMORY, "query index");
+    (void)pthread_condattr_destroy(&clock);
+    return bw_success();
+}
+
+bw_result bw_audit_index_new(const struct bw_audit_index_options *options, struct bw_audit_index **ret_index)
+{
+    BW_AUTO(audit_index) index = calloc(1, sizeof *index);
+
+    BW_CHECK(index != NULL, BW_NO_MEMORY, "query index");
+    BW_TRY(init(index, options));
+    BW_TRY(open_index(index));
+    index->indexed = index->position;
+    BW_CHECK(pthread_create(&index->thread, NULL, run, index) == 0, BW_NO_MEMORY, "query index");
+    index->has_thread = true;
+
+    *ret_index = bw_take(&index);
+    return bw_success();
+}
+
+void bw_audit_index_free(struct bw_audit_index *index)
+{
+    if (index == NULL)
+        return;
+    if (index->has_thread) {
+        (void)pthread_mutex_lock(&index->lock);
+        index->stop = true;
+        (void)pthread_cond_signal(&index->wanted);
+        (void)pthread_mutex_unlock(&index->lock);
+        (void)pthread_join(index->thread, NULL);
+    }
+    while (index->readers != NULL) {
+        struct bw_index_reader *next = index->readers->next;
+        free_reader(index->readers);
+        index->readers = next;
+    }
+    bw_audit_sql_close(&index->sql);
+    bw_audit_db_close(&index->db);
+    (void)pthread_cond_destroy(&index->fed);
+    (void)pthread_cond_destroy(&index->wanted);
+    (void)pthread_mutex_destroy(&index->lock);
+    free(index->logs);
+    free(index->places);
+    free(index->db_path);
+    free(index->index_path);
+    free(index);
+}

@@ -1,0 +1,106 @@
+#include "audit_index_db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { APPLICATION_ID = 0x42574958, SCHEMA_VERSION = 1, PATH_ROOM = 4096 + 8 };
+
+static const char *const statements[] = {
+    [BW_INDEX_BEGIN]        = "BEGIN IMMEDIATE",
+    [BW_INDEX_READ]         = "BEGIN",
+    [BW_INDEX_COMMIT]       = "COMMIT",
+    [BW_INDEX_ADD_ENTRY]    = "INSERT INTO entry (log, idx, position, time_us) VALUES (?1, ?2, ?3, ?4)",
+    [BW_INDEX_ADD_LIST]     = "INSERT INTO list (log, segment, kind, value, first, offsets) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [BW_INDEX_ADD_INTENT]   = "INSERT INTO intent (position, log, idx) VALUES (?1, ?2, ?3)",
+    [BW_INDEX_CLOSE_INTENT] = "DELETE FROM intent WHERE log = ?1 AND idx = ?2",
+    [BW_INDEX_SET_FED]      = "INSERT INTO fed (log, size) VALUES (?1, ?2) ON CONFLICT (log) DO UPDATE SET size = excluded.size",
+    [BW_INDEX_SET_POSITION] = "UPDATE state SET position = ?1, mark = ?2",
+    [BW_INDEX_POSITION]     = "SELECT position, mark FROM state",
+    [BW_INDEX_SIZE]         = "SELECT size FROM fed WHERE log = ?1",
+    [BW_INDEX_EACH_FED]     = "SELECT log, size FROM fed ORDER BY log",
+    [BW_INDEX_ENTRY]        = "SELECT position, time_us FROM entry WHERE log = ?1 AND idx = ?2",
+    [BW_INDEX_LIST]         = "SELECT offsets FROM list WHERE log = ?1 AND segment = ?2 AND kind = ?3 AND value = ?4",
+    [BW_INDEX_EACH_INTENT]  = "SELECT position FROM intent ORDER BY position",
+};
+
+/* A list's rows of one segment lie side by side, and only a log's newest segment is written to, so that inserts stay in
+ * few pages however large the index is. intent is small: open ones only. mark: the first bytes of the last record fed. */
+static const char schema[] =
+    "PRAGMA page_size = 4096;"
+    "PRAGMA journal_mode = WAL;"
+    "BEGIN;"
+    "CREATE TABLE state (position INTEGER NOT NULL, mark BLOB NOT NULL);"
+    "INSERT INTO state (position, mark) VALUES (0, x'');"
+    "CREATE TABLE fed (log INTEGER PRIMARY KEY, size INTEGER NOT NULL);"
+    "CREATE TABLE entry (log INTEGER, idx INTEGER, position INTEGER NOT NULL, time_us INTEGER NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;"
+    "CREATE TABLE list (log INTEGER, segment INTEGER, kind INTEGER, value BLOB, first INTEGER, offsets BLOB NOT NULL,"
+    " PRIMARY KEY (log, segment, kind, value, first)) WITHOUT ROWID;"
+    "CREATE TABLE intent (position INTEGER PRIMARY KEY, log INTEGER NOT NULL, idx INTEGER NOT NULL, UNIQUE (log, idx));"
+    "PRAGMA application_id = 0x42574958;"
+    "PRAGMA user_version = 1;"
+    "COMMIT;";
+
+/* NORMAL: a power cut may take the newest commits, which are then fed again, and never damages the file. */
+static const char setup[] =
+    "PRAGMA synchronous = NORMAL;"
+    "PRAGMA secure_delete = ON;"
+    "PRAGMA wal_autocheckpoint = 4000;"
+    "PRAGMA cache_size = -16384;";
+
+static bw_result set_up(struct bw_audit_sql *sql)
+{
+    int64_t application, version;
+
+    BW_TRY(bw_audit_sql_execute(sql, setup));
+    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA application_id", NULL, &application));
+    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA user_version", NULL, &version));
+    BW_CHECK(application == APPLICATION_ID && version == SCHEMA_VERSION, BW_AUDIT_UNAVAILABLE, "not a query index of this version");
+    return bw_audit_sql_prepare(sql, statements, ARRAY_LEN(statements));
+}
+
+bw_result bw_index_db_open(const char *path, bool to_write, struct bw_audit_sql *ret_sql)
+{
+    struct bw_audit_sql sql;
+
+    BW_TRY(bw_audit_sql_open(path, to_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, "", &sql));
+    bw_result r = set_up(&sql);
+    if (!bw_ok(r)) {
+        bw_audit_sql_close(&sql);
+        return r;
+    }
+    *ret_sql = sql;
+    return bw_success();
+}
+
+static bw_result remove_file(const char *path, const char *suffix)
+{
+    char name[PATH_ROOM];
+    int  len = snprintf(name, sizeof name, "%s%s", path, suffix);
+
+    BW_CHECK(len > 0 && (size_t)len < sizeof name, BW_CONFIG_INVALID, "the audit directory's name is too long");
+    BW_CHECK(unlink(name) == 0 || errno == ENOENT, BW_AUDIT_UNAVAILABLE, "the query index cannot be removed to make it again");
+    return bw_success();
+}
+
+bw_result bw_index_db_create(const char *path, struct bw_audit_sql *ret_sql)
+{
+    BW_TRY(remove_file(path, "-wal"));
+    BW_TRY(remove_file(path, "-shm"));
+    BW_TRY(remove_file(path, ""));
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    BW_CHECK(file >= 0, BW_AUDIT_UNAVAILABLE, "the query index cannot be created");
+    (void)close(file);
+
+    struct bw_audit_sql sql;
+    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, schema, &sql));
+    bw_audit_sql_close(&sql);
+    return bw_index_db_open(path, true, ret_sql);
+}
+
+void bw_index_db_end(struct bw_audit_sql *sql)
+{
+    if (!sqlite3_get_autocommit(sql->db))
+        (void)bw_audit_sql_execute(sql, "ROLLBACK"); /* it cannot fail in a way that leaves the transaction open */
+}

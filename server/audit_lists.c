@@ -1,0 +1,178 @@
+#include "audit_lists.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Offsets are stored as two bytes, big-endian. */
+enum { OFFSET_LEN = 2, VALUE_AT = 4 + 6 + 1, OFFSET_AT = VALUE_AT + BW_LIST_VALUE_LEN, RUN_MAX = 4096 };
+
+bw_list_value bw_list_value_of(const void *bytes, size_t len)
+{
+    bw_list_value value = { { 0 } };
+
+    memcpy(value.bytes, bytes, len < sizeof value.bytes ? len : sizeof value.bytes);
+    return value;
+}
+
+static uint8_t *put_be(uint8_t *at, uint64_t value, unsigned width)
+{
+    for (unsigned i = 0; i < width; i++)
+        at[i] = (uint8_t)(value >> (8 * (width - 1 - i)));
+    return at + width;
+}
+
+static uint64_t get_be(const uint8_t *at, unsigned width)
+{
+    struct bw_reader reader = { .rest = { at, width } };
+    return bw_read_be(&reader, width);
+}
+
+bw_list_value bw_list_value_of_number(uint32_t number)
+{
+    bw_list_value value = { { 0 } };
+
+    (void)put_be(value.bytes, number, 4);
+    return value;
+}
+
+/* ---- writing ---- */
+
+struct bw_list_place bw_list_place_of(uint32_t log, uint64_t index, enum bw_list_kind kind, const bw_list_value *value)
+{
+    struct bw_list_place place;
+    uint8_t *at = put_be(place.bytes, log, 4);
+
+    at = put_be(at, index >> BW_SEGMENT_BITS, 6);
+    at = put_be(at, kind, 1);
+    memcpy(at, value->bytes, sizeof value->bytes);
+    (void)put_be(at + sizeof value->bytes, index & (BW_SEGMENT - 1), OFFSET_LEN);
+    return place;
+}
+
+static int compare(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct bw_list_place));
+}
+
+/* Zeros at the end are not stored. */
+static size_t value_len(const uint8_t *value)
+{
+    size_t len = BW_LIST_VALUE_LEN;
+
+    while (len > 0 && value[len - 1] == 0)
+        len--;
+    return len;
+}
+
+/* places: all of one list and segment */
+static bw_result write_run(struct bw_audit_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count)
+{
+    const uint8_t *list = places[0].bytes;
+    uint8_t offsets[RUN_MAX * OFFSET_LEN];
+
+    for (size_t i = 0; i < count; i++)
+        memcpy(offsets + i * OFFSET_LEN, places[i].bytes + OFFSET_AT, OFFSET_LEN);
+    bw_audit_sql_bind_number(sql, statement, 1, (int64_t)get_be(list, 4));
+    bw_audit_sql_bind_number(sql, statement, 2, (int64_t)get_be(list + 4, 6));
+    bw_audit_sql_bind_number(sql, statement, 3, list[10]);
+    bw_audit_sql_bind_bytes(sql, statement, 4, bw_bytes_of(list + VALUE_AT, value_len(list + VALUE_AT)));
+    bw_audit_sql_bind_number(sql, statement, 5, (int64_t)get_be(list + OFFSET_AT, OFFSET_LEN));
+    bw_audit_sql_bind_bytes(sql, statement, 6, bw_bytes_of(offsets, count * OFFSET_LEN));
+    return bw_audit_sql_run(sql, statement);
+}
+
+bw_result bw_lists_write(struct bw_audit_sql *sql, unsigned statement, struct bw_list_place *places, size_t count)
+{
+    qsort(places, count, sizeof *places, compare);
+    for (size_t from = 0, to; from < count; from = to) {
+        for (to = from + 1; to < count && to - from < RUN_MAX && memcmp(places[from].bytes, places[to].bytes, OFFSET_AT) == 0; to++)
+            ;
+        BW_TRY(write_run(sql, statement, places + from, to - from));
+    }
+    return bw_success();
+}
+
+/* ---- sets ---- */
+
+void bw_bits_clear(struct bw_bits *bits)
+{
+    memset(bits, 0, sizeof *bits);
+}
+
+void bw_bits_add_range(struct bw_bits *bits, uint32_t from, uint32_t to)
+{
+    for (uint32_t at = from; at < to;) {
+        if (at % 64 == 0 && to - at >= 64) {
+            bits->words[at / 64] = UINT64_MAX;
+            at += 64;
+        } else {
+            bits->words[at / 64] |= 1ull << at % 64;
+            at++;
+        }
+    }
+}
+
+void bw_bits_intersect(struct bw_bits *bits, const struct bw_bits *with)
+{
+    for (size_t i = 0; i < ARRAY_LEN(bits->words); i++)
+        bits->words[i] &= with->words[i];
+}
+
+bool bw_bits_any(const struct bw_bits *bits)
+{
+    return bw_bits_next(bits, 0) < BW_SEGMENT;
+}
+
+uint32_t bw_bits_next(const struct bw_bits *bits, uint32_t from)
+{
+    if (from >= BW_SEGMENT)
+        return BW_SEGMENT;
+    uint64_t word = bits->words[from / 64] & (UINT64_MAX << from % 64);
+    for (uint32_t at = from / 64;; word = bits->words[at]) {
+        if (word != 0)
+            return at * 64 + (uint32_t)__builtin_ctzll(word);
+        if (++at == ARRAY_LEN(bits->words))
+            return BW_SEGMENT;
+    }
+}
+
+uint32_t bw_bits_before(const struct bw_bits *bits, uint32_t below)
+{
+    if (below == 0)
+        return BW_SEGMENT;
+    uint32_t at   = (below - 1) / 64;
+    uint64_t word = bits->words[at] & (UINT64_MAX >> (63 - (below - 1) % 64));
+    for (;; word = bits->words[at]) {
+        if (word != 0)
+            return at * 64 + 63 - (uint32_t)__builtin_clzll(word);
+        if (at-- == 0)
+            return BW_SEGMENT;
+    }
+}
+
+/* ---- reading ---- */
+
+bw_result bw_list_read(struct bw_audit_sql *sql, unsigned statement, uint32_t log, uint64_t segment, enum bw_list_kind kind,
+                       const bw_list_value *value, struct bw_bits *bits)
+{
+    bool row = true, sound = true;
+
+    bw_audit_sql_bind_number(sql, statement, 1, log);
+    bw_audit_sql_bind_number(sql, statement, 2, (int64_t)segment);
+    bw_audit_sql_bind_number(sql, statement, 3, kind);
+    bw_audit_sql_bind_bytes(sql, statement, 4, bw_bytes_of(value->bytes, value_len(value->bytes)));
+    while (sound) {
+        BW_TRY(bw_audit_sql_step(sql, statement, &row));
+        if (!row)
+            break;
+        bw_bytes offsets = bw_audit_sql_get_bytes(sql, statement, 0);
+        sound = offsets.len % OFFSET_LEN == 0;
+        for (size_t i = 0; sound && i < offsets.len; i += OFFSET_LEN) {
+            uint32_t offset = (uint32_t)(offsets.data[i] << 8 | offsets.data[i + 1]);
+            bits->words[offset / 64] |= 1ull << offset % 64;
+        }
+    }
+    bw_audit_sql_reset(sql, statement);
+    BW_CHECK(sound, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
+    return bw_success();
+}

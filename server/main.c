@@ -1,0 +1,187 @@
+/* bailiwickd: arguments, start, signals, stop. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "daemon.h"
+#include "init_region.h"
+#include "log.h"
+#include "process.h"
+#include "trust.h"
+
+enum { MESSAGE_ROOM = 16 * 1024, PROBE_EVERY_MS = 5000, PROBE_WAIT_MS = 2000, PROBES_FAILED_MAX = 3 };
+enum { EXIT_USAGE = 2 };
+
+/* ---- signals ---- */
+
+/* Blocked before there is any thread, so that all of them inherit it and signals are read here alone. */
+static int take_signals(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static void reload(struct bw_daemon *daemon)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    bw_daemon_reload(daemon);
+    (void)sd_notify(0, "READY=1");
+}
+
+/* How often we look whether the listener still lives, and tell systemd's watchdog that it does. */
+static int probe_every_ms(void)
+{
+    uint64_t limit_us;
+
+    if (sd_watchdog_enabled(0, &limit_us) > 0 && limit_us / 2000 < PROBE_EVERY_MS)
+        return (int)(limit_us / 2000);
+    return PROBE_EVERY_MS;
+}
+
+/* true: asked to stop. false: the listener is dead, and only a restart helps. */
+static bool run_until_stopped(struct bw_daemon *daemon, int signals)
+{
+    struct pollfd polled = { .fd = signals, .events = POLLIN };
+    unsigned failed = 0;
+
+    while (failed < PROBES_FAILED_MAX) {
+        int ready = poll(&polled, 1, probe_every_ms());
+        struct signalfd_siginfo info;
+        if (ready > 0 && read(signals, &info, sizeof info) == sizeof info) {
+            if (info.ssi_signo != SIGHUP)
+                return true;
+            reload(daemon);
+        } else if (ready == 0) {
+            failed = bw_process_is_answering(daemon->config->listen, daemon->port, PROBE_WAIT_MS) ? 0 : failed + 1;
+            if (failed == 0)
+                (void)sd_notify(0, "WATCHDOG=1");
+        }
+    }
+    bw_log(daemon->log, BW_LOG_ERROR, "the listener accepts no more connections",
+           { "instead", "stops, so that the service manager starts it anew; raise LimitNOFILE if this comes again" });
+    return false;
+}
+
+/* ---- what the program does ---- */
+
+static int run(const struct bw_config *config)
+{
+    struct bw_daemon daemon;
+
+    bw_process_prepare();
+    int signals = take_signals();
+    if (signals < 0 || !bw_ok(bw_daemon_start(&daemon, config)))
+        return EXIT_FAILURE;
+    (void)sd_notifyf(0, "READY=1\nSTATUS=region %s, port %d", config->region.text, daemon.port);
+    bool asked = run_until_stopped(&daemon, signals);
+    (void)sd_notify(0, "STOPPING=1");
+    bw_daemon_stop(&daemon);
+    return asked ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int check_config(const struct bw_config *config)
+{
+    BW_AUTO(trust) trust = NULL;
+    char message[MESSAGE_ROOM];
+
+    if (!bw_ok(bw_trust_load(config, &trust, message, sizeof message))) {
+        (void)fprintf(stderr, "bailiwickd: %s\n", message);
+        return EXIT_FAILURE;
+    }
+    (void)printf("region %s, node %s: the configuration and its certificates are valid\n", config->region.text, config->node);
+    return EXIT_SUCCESS;
+}
+
+static int init_region(const struct bw_config *config)
+{
+    char message[MESSAGE_ROOM];
+
+    bw_process_prepare();
+    if (!bw_ok(bw_init_region(config, message, sizeof message))) {
+        (void)fprintf(stderr, "bailiwickd: %s\n", message);
+        return EXIT_FAILURE;
+    }
+    (void)printf("region %s is initialised: token, PIN files in %s, store and audit log\n", config->region.text, config->pin_dir);
+    return EXIT_SUCCESS;
+}
+
+/* ---- arguments ---- */
+
+static const struct action { const char *option; int (*run)(const struct bw_config *config); const char *help; } actions[] = {
+    { NULL,             run,          "serves the region until SIGTERM; SIGHUP reads the certificates anew" },
+    { "--check-config", check_config, "says what is wrong with the configuration and its certificates"      },
+    { "--init-region",  init_region,  "makes a new region's token, PIN files, store and audit log, once"    },
+};
+
+static int help(void)
+{
+    (void)printf("bailiwickd, version " BW_VERSION ": serves the keys of one legal region\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+        (void)printf("  bailiwickd %-15s --config FILE   %s\n", actions[i].option ? actions[i].option : "", actions[i].help);
+    (void)printf("\nThe configuration, with every setting; what begins with # may be left out:\n\n");
+    bw_config_explain(stdout);
+    return EXIT_SUCCESS;
+}
+
+static int refuse(const char *argument, const char *why)
+{
+    (void)fprintf(stderr, "bailiwickd: %s: %s; see bailiwickd --help\n", argument, why);
+    return EXIT_USAGE;
+}
+
+static const struct action *find_action(const char *option)
+{
+    for (size_t i = 1; i < ARRAY_LEN(actions); i++)
+        if (strcmp(actions[i].option, option) == 0)
+            return &actions[i];
+    return NULL;
+}
+
+static int act(const struct action *action, const char *path)
+{
+    BW_AUTO(config) config = NULL;
+    char message[MESSAGE_ROOM];
+
+    if (!bw_ok(bw_config_load(path, &config, message, sizeof message))) {
+        (void)fprintf(stderr, "%s", message);
+        return EXIT_FAILURE;
+    }
+    return action->run(config);
+}
+
+int main(int argc, char **argv)
+{
+    const struct action *action = &actions[0], *named;
+    const char *path = NULL;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            return help();
+        if (strcmp(argv[i], "--version") == 0)
+            return printf("bailiwickd " BW_VERSION "\n") > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+            path = argv[++i];
+        else if ((named = find_action(argv[i])) != NULL)
+            action = named;
+        else
+            return refuse(argv[i], "not an option, or without its value");
+    }
+    return path ? act(action, path) : refuse("--config", "missing");
+}

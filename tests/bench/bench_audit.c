@@ -1,0 +1,192 @@
+/* How fast the audit log takes records, and how long queries take: bench_audit <records> <threads> [<keys>]
+ * Each thread writes one record at a time and waits for it, as a caller does. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "audit.h"
+
+enum { WINDOW_MAX = 512 };
+
+static struct bw_audit *audit;
+static uint32_t         log_nr;
+static unsigned         keys = 100;
+static atomic_ulong     left;
+
+static double now_s(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void check(bw_result r)
+{
+    if (bw_ok(r))
+        return;
+    (void)fprintf(stderr, "bench_audit: %s (%s)\n", r.what, r.where);
+    exit(1);
+}
+
+static struct bw_record record_of(unsigned long n)
+{
+    struct bw_record record = {
+        .log = log_nr, .operation = n % 5 ? 2 : 1, .has_key = true, .key_version = 1, .mechanism = 0x1087,
+        .outcome = n % 1000 ? BW_OUTCOME_GRANTED : BW_OUTCOME_DENIED, .policy_version = 3,
+        .address = "ipv4:192.0.2.7:40000", .certificate = { 1, 2, 3 }, .has_aad_tag = true, .aad_tag = { 7 },
+    };
+    uint64_t spread = n * 0x9e3779b97f4a7c15u;
+    unsigned key    = (unsigned)(spread >> 33) % keys;
+
+    (void)snprintf(record.principal, sizeof record.principal, "spiffe://example.org/region/eu-central/tenant/acme/app/web-%lu", n % 20);
+    memcpy(record.key.bytes, &key, sizeof key);
+    memcpy(record.request_id, &spread, sizeof spread);
+    memcpy(record.request_id + 8, &n, sizeof n);
+    return record;
+}
+
+static void *write_records(void *self)
+{
+    (void)self;
+    for (;;) {
+        unsigned long n = atomic_fetch_sub(&left, 1);
+        uint64_t      index;
+        if (n == 0 || n > 1ul << 62)
+            return NULL;
+        const struct bw_record record = record_of(n);
+        check(bw_audit_write(audit, &record, &index));
+    }
+}
+
+struct slot { struct bw_audit_entry entry; atomic_bool busy; };
+
+static void slot_done(struct bw_audit_entry *entry, bw_result written)
+{
+    check(written);
+    ((struct slot *)entry)->busy = false;
+}
+
+/* One thread with a window of records under way, as the listener has: to load many. */
+static void load(unsigned long count)
+{
+    static struct slot slots[WINDOW_MAX];
+
+    for (unsigned long n = count; n > 0;) {
+        for (size_t i = 0; i < WINDOW_MAX && n > 0; i++, n--) {
+            while (slots[i].busy)
+                (void)sched_yield(); /* another thread is committing it */
+            slots[i].entry = (struct bw_audit_entry){ .record = record_of(n), .done = slot_done };
+            slots[i].busy  = true;
+            bw_audit_put(audit, &slots[i].entry);
+        }
+        bw_audit_flush(audit);
+    }
+    for (size_t i = 0; i < WINDOW_MAX; i++)
+        while (slots[i].busy)
+            (void)sched_yield();
+}
+
+static void query(const char *what, struct bw_audit_query q)
+{
+    struct bw_arena       arena = { 0 };
+    struct bw_audit_found found;
+    double best = 1e9, worst = 0;
+
+    q.log   = log_nr;
+    q.limit = 100;
+    for (int i = 0; i < 20; i++) {
+        double from = now_s();
+        check(bw_audit_find(audit, &q, &arena, &found));
+        double took = now_s() - from;
+        best  = took < best ? took : best;
+        worst = took > worst ? took : worst;
+        bw_arena_clear(&arena);
+    }
+    (void)printf("  %-44s %4zu%s of %lu  best %7.2f ms, worst %7.2f ms\n", what, found.count, found.more ? "+" : " ", (unsigned long)found.log_size, best * 1e3, worst * 1e3);
+}
+
+static void queries(unsigned long count, int64_t from_us)
+{
+    static const enum bw_outcome denied[] = { BW_OUTCOME_DENIED };
+    static const uint32_t nobody[] = { 24 }, encrypt[] = { 1 };
+    struct bw_record middle = record_of(count / 2 + 1);
+    struct timespec  now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int64_t half_us = (from_us + (int64_t)now.tv_sec * 1000000) / 2;
+    query("newest", (struct bw_audit_query){ .newest_first = true });
+    query("key", (struct bw_audit_query){ .has_key = true, .key = middle.key });
+    query("key, newest", (struct bw_audit_query){ .has_key = true, .key = middle.key, .newest_first = true });
+    query("key, second half in time", (struct bw_audit_query){ .has_key = true, .key = middle.key, .from_us = half_us });
+    query("key, denied", (struct bw_audit_query){ .has_key = true, .key = middle.key, .outcomes = denied, .outcome_count = 1 });
+    query("key and principal", (struct bw_audit_query){ .has_key = true, .key = middle.key, .principal = middle.principal });
+    query("principal, denied, encrypt", (struct bw_audit_query){ .principal = middle.principal, .outcomes = denied, .outcome_count = 1, .operations = encrypt, .operation_count = 1 });
+    query("request id", (struct bw_audit_query){ .request_id = middle.request_id });
+    query("a key never used", (struct bw_audit_query){ .has_key = true, .key = { { 0xff, 0xff, 0xff, 0xff } } });
+    query("an operation never done", (struct bw_audit_query){ .operations = nobody, .operation_count = 1 });
+}
+
+static void print_size(const char *dir, const char *name, unsigned long count)
+{
+    char        path[256];
+    struct stat file;
+
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (stat(path, &file) == 0)
+        (void)printf("  %-20s %8.1f MB, %6.1f bytes per record\n", name, (double)file.st_size / 1e6, (double)file.st_size / (double)count);
+}
+
+int main(int argc, char **argv)
+{
+    char dir[] = "/tmp/bw-bench-XXXXXX";
+    unsigned long count   = argc > 1 ? strtoul(argv[1], NULL, 10) : 10000;
+    unsigned      threads = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 1;
+    struct bw_audit_stats stats;
+    pthread_t running[256];
+
+    keys = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : keys;
+    if (mkdtemp(dir) == NULL || threads > 256)
+        return 1;
+    const struct bw_audit_options options = { .dir = dir, .region = { "eu-central" }, .node = "n1", .host = "eu-central.example" };
+    check(bw_audit_create(&options));
+    check(bw_audit_open(&options, &audit));
+    check(bw_audit_log_of(audit, &(bw_tenant){ "acme" }, &log_nr));
+
+    double from = now_s();
+    struct timespec wall;
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    left = count;
+    for (unsigned i = 0; i < threads; i++)
+        if (pthread_create(&running[i], NULL, write_records, NULL) != 0)
+            return 1;
+    for (unsigned i = 0; i < threads; i++)
+        (void)pthread_join(running[i], NULL);
+    if (threads == 0)
+        load(count);
+    double took = now_s() - from;
+    bw_audit_stats(audit, &stats);
+    (void)printf("%lu records, %u threads: %.0f records/s, %.1f records per commit, %.0f commits/s\n", count, threads, (double)count / took,
+                 (double)stats.records / (double)stats.commits, (double)stats.commits / took);
+    from = now_s();
+    struct bw_arena       arena = { 0 };
+    struct bw_audit_found found;
+    struct bw_audit_query any = { .log = log_nr, .limit = 1 };
+    bw_result r;
+    do
+        r = bw_audit_find(audit, &any, &arena, &found);
+    while (r.code == BW_DEADLINE);
+    check(r);
+    (void)printf("  index caught up after %.1f s more\n", now_s() - from);
+    queries(count, (int64_t)wall.tv_sec * 1000000);
+    bw_arena_clear(&arena);
+    bw_audit_close(audit);
+    print_size(dir, "audit.db", count);
+    print_size(dir, "audit-index.db", count);
+    return 0;
+}

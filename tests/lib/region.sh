@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# A live region in a folder that is gone when the script ends. Sourced by tests/clients/*.sh and others.
+#
+#   BW_BUILD   the build folder (from the environment; tools/test sets it)
+#
+# After live_region: $DIR the folder, $CA the CA's, $PORT the daemon's, tenant acme with an application, a custodian and an
+# auditor, and an operator. cli_as custodian key list    runs the tool as that role.
+
+set -euo pipefail
+
+: "${BW_BUILD:?the build folder}"
+PATH=$BW_BUILD/tools:$BW_BUILD/server:$PATH
+# shellcheck disable=SC2034 # for the scripts that source this
+MODULE=$BW_BUILD/provider/bailiwick-pkcs11.so
+# shellcheck source=../../tools/region.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../tools/region.sh"
+
+DIR=$(mktemp -d "${TMPDIR:-/tmp}/bw-region-XXXXXX")
+CA=$DIR/ca
+REGIONS=()
+
+cleanup()
+{
+    local status=$? region
+
+    for region in "${REGIONS[@]}"; do
+        ((status == 0)) || sed "s/^/$region: /" "$DIR/$region/log" >&2
+        region_stop "$DIR/$region"
+    done
+    rm -rf "$DIR"
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'printf "%s:%d: failed: %s\n" "${BASH_SOURCE[0]}" "$LINENO" "$BASH_COMMAND" >&2' ERR
+
+# start_region REGION: makes the CA with the first one.
+start_region()
+{
+    local region=$1
+
+    [[ -d $CA ]] || bailiwick ca init "$CA" --trust-domain test.example >/dev/null 2>&1
+    region_make "$DIR/$region" "$region" "$CA"
+    REGIONS+=("$region")
+    region_start "$DIR/$region"
+    bailiwick ca operator "$CA" --region "$region" --name ops >/dev/null
+    cli_conf "$DIR/$region.operator.conf" "$region" "$(<"$DIR/$region/port")" "$CA" "$region.operator.ops"
+}
+
+# make_tenant REGION TENANT: with an app, a custodian and an auditor, all called t1; passphrase-less keys.
+make_tenant()
+{
+    local region=$1 tenant=$2 port role
+
+    port=$(<"$DIR/$region/port")
+    bailiwick --config "$DIR/$region.operator.conf" tenant create "$tenant" >/dev/null
+    for role in app custodian auditor; do
+        bailiwick ca caller "$CA" --region "$region" --tenant "$tenant" --role "$role" --name t1 >/dev/null
+        cli_conf "$DIR/$region.$tenant.$role.conf" "$region" "$port" "$CA" "$region.$tenant.$role.t1"
+    done
+    provider_conf "$DIR/$region.$tenant.pkcs11.conf" "$region" "$port" "$CA" "$region.$tenant.app.t1" "$tenant"
+}
+
+# cli_as ROLE ARGUMENT...: as operator, or as that role of tenant acme, in eu-central.
+cli_as()
+{
+    local role=$1
+    shift
+    if [[ $role == operator ]]; then
+        bailiwick --config "$DIR/eu-central.operator.conf" "$@"
+    else
+        bailiwick --config "$DIR/eu-central.acme.$role.conf" "$@"
+    fi
+}
+
+# live_region: eu-central with tenant acme, and the module's configuration in the environment.
+live_region()
+{
+    start_region eu-central
+    make_tenant eu-central acme
+    # shellcheck disable=SC2034 # for the scripts that source this
+    PORT=$(<"$DIR/eu-central/port")
+    export BAILIWICK_PKCS11_CONFIG=$DIR/eu-central.acme.pkcs11.conf
+}
+
+# expect STATUS TEXT COMMAND...: the command must end with that status and say that text, on either output.
+expect()
+{
+    local status=$1 text=$2 said got=0
+    shift 2
+    said=$("$@" 2>&1) || got=$?
+    ((got == status)) || die "$*: ended with $got, not $status: $said"
+    [[ $said == *"$text"* ]] || die "$*: does not say '$text' but: $said"
+}
