@@ -18,6 +18,7 @@
 #include "audit_flood.h"
 #include "audit_index.h"
 #include "audit_logs.h"
+#include "audit_proof.h"
 #include "audit_space.h"
 
 enum {
@@ -427,6 +428,21 @@ bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *que
 bw_result bw_audit_each_open_intent(struct bw_audit *audit, bw_audit_intent_fn each, void *self)
 {
     return bw_audit_index_each_open_intent(audit->index, each, self);
+}
+
+bw_result bw_audit_root(struct bw_audit *audit, uint32_t log, uint64_t size, bw_hash *ret_root)
+{
+    return bw_audit_index_root(audit->index, log, size, ret_root);
+}
+
+bw_result bw_audit_prove_inclusion(struct bw_audit *audit, uint32_t log, uint64_t index, uint64_t size, struct bw_proof *ret_proof)
+{
+    return bw_audit_index_prove_inclusion(audit->index, log, index, size, ret_proof);
+}
+
+bw_result bw_audit_prove_consistency(struct bw_audit *audit, uint32_t log, uint64_t from, uint64_t size, struct bw_proof *ret_proof)
+{
+    return bw_audit_index_prove_consistency(audit->index, log, from, size, ret_proof);
 }
 
 /* ---- what the index's thread does for us ---- */

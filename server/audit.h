@@ -11,6 +11,7 @@
 #ifndef BW_SERVER_AUDIT_H
 #define BW_SERVER_AUDIT_H
 
+#include "merkle.h"
 #include "record.h"
 
 struct bw_audit;
@@ -103,5 +104,12 @@ struct bw_audit_found {
 
 /* BW_LOG_POSITION: the query goes on beyond the log's end, so the caller saw a longer log than this. */
 bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *query, struct bw_arena *arena, struct bw_audit_found *ret_found);
+
+/* ---- the log's tree (AUDIT_FORMAT.md): as queries, never behind what is durable when asked ---- */
+
+/* Of the log's first size records. BW_LOG_POSITION: it has fewer, or no such record, or from is 0. */
+bw_result bw_audit_root(struct bw_audit *audit, uint32_t log, uint64_t size, bw_hash *ret_root);
+bw_result bw_audit_prove_inclusion(struct bw_audit *audit, uint32_t log, uint64_t index, uint64_t size, struct bw_proof *ret_proof);
+bw_result bw_audit_prove_consistency(struct bw_audit *audit, uint32_t log, uint64_t from, uint64_t size, struct bw_proof *ret_proof);
 
 #endif
