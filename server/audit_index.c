@@ -440,7 +440,7 @@ static bw_result reuse(struct bw_audit_index *index)
 static bw_result open_index(struct bw_audit_index *index)
 {
     BW_TRY(bw_audit_db_open(index->db_path, &index->options.region, BW_AUDIT_DB_READS, &index->db));
-    if (bw_ok(reuse(index)))
+    if (!index->options.anew && bw_ok(reuse(index)))
         return bw_success();
     bw_audit_sql_close(&index->sql);
     BW_TRY(bw_index_db_create(index->index_path, &index->sql));

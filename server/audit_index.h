@@ -16,6 +16,7 @@ struct bw_audit_index_options {
     bw_region             region;
     struct bw_audit_logs *logs;      /* must outlive the index */
     uint64_t              length;    /* position of the last durable record */
+    bool                  anew;      /* whatever index is there */
     void                (*tick)(void *self); /* on the index's thread, after each round and once a second while there is a reason to */
     bool                (*wants_tick)(void *self);
     void                 *self;
