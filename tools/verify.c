@@ -117,20 +117,23 @@ static bw_result check_older(struct replay *replay)
     return bw_success();
 }
 
-static bw_result replay_record(struct replay *replay, uint64_t index, struct bw_reader *entries, struct bw_reader *disclosures, const bw_hash *tiled)
+/* What is left of the bundle's files; a record takes its share of each. */
+struct bundle { struct bw_reader entries, disclosures, leaves; };
+
+static bw_result replay_record(struct replay *replay, uint64_t index, struct bundle *bundle)
 {
     struct bw_leaf leaf = { 0 };
-    bw_bytes       entry = read_lengthened(entries);
+    bw_bytes       entry = read_lengthened(&bundle->entries), tiled = bw_read_bytes(&bundle->leaves, BW_AUDIT_HASH_LEN);
     bw_hash        hash;
 
-    bw_result r = entries->failed ? bw_fail(BW_DATA_INVALID, "an entry is cut off") : check_entry(entry, index, &leaf);
+    bw_result r = bundle->entries.failed ? bw_fail(BW_DATA_INVALID, "an entry is cut off") : check_entry(entry, index, &leaf);
     if (!bw_ok(r))
         return bad_record(replay, index, "tile/entries", r);
-    r = check_classes(replay->hasher, disclosures, &leaf);
+    r = check_classes(replay->hasher, &bundle->disclosures, &leaf);
     if (!bw_ok(r))
         return bad_record(replay, index, "disclosures", r);
     BW_TRY(bw_merkle_leaf(replay->hasher, entry, &hash));
-    if (!bw_hash_equal(&hash, tiled))
+    if (!bw_bytes_equal(bw_bytes_of(hash.bytes, sizeof hash.bytes), tiled))
         return bad_record(replay, index, "tile/0", bw_fail(BW_DATA_INVALID, "an entry and its leaf in the tree differ"));
     replay->levels[0].hashes[index % BW_TLOG_WIDTH] = hash;
     BW_TRY(bw_frontier_add(&replay->frontier, replay->hasher, &hash));
@@ -147,9 +150,7 @@ static bw_result read_bundle(struct replay *replay, size_t width)
     BW_TRY(bw_tlog_path(replay->dir, "disclosures", number, width, path));
     BW_TRY(read_file(replay->fault, path, DISCLOSURES_MAX, &replay->disclosures));
     BW_TRY(bw_tlog_level_path(replay->dir, 0, number, width, path));
-    BW_TRY(read_file(replay->fault, path, TILE_MAX, &replay->tile));
-    BW_CHECK(replay->tile.len == width * BW_AUDIT_HASH_LEN, BW_DATA_INVALID, "a tile has another length");
-    return bw_success();
+    return read_file(replay->fault, path, TILE_MAX, &replay->tile);
 }
 
 static bw_result replay_bundle(struct replay *replay, size_t width)
@@ -163,16 +164,11 @@ static bw_result replay_bundle(struct replay *replay, size_t width)
         replay->fault->index     = first;
         return r;
     }
-    struct bw_reader entries = { bw_buf_bytes(&replay->entries), false }, disclosures = { bw_buf_bytes(&replay->disclosures), false };
-    for (size_t i = 0; i < width; i++) {
-        bw_hash tiled;
-        memcpy(&tiled, replay->tile.data + i * sizeof tiled, sizeof tiled);
-        BW_TRY(replay_record(replay, first + i, &entries, &disclosures, &tiled));
-    }
-    if (entries.rest.len > 0)
-        return bad_record(replay, first + width - 1, "tile/entries", bw_fail(BW_DATA_INVALID, "there is more than the bundle's entries"));
-    if (disclosures.rest.len > 0)
-        return bad_record(replay, first + width - 1, "disclosures", bw_fail(BW_DATA_INVALID, "there is more than the bundle's records"));
+    struct bundle bundle = { { bw_buf_bytes(&replay->entries), false }, { bw_buf_bytes(&replay->disclosures), false }, { bw_buf_bytes(&replay->tile), false } };
+    for (size_t i = 0; i < width; i++)
+        BW_TRY(replay_record(replay, first + i, &bundle));
+    if (bundle.entries.rest.len + bundle.disclosures.rest.len + bundle.leaves.rest.len > 0)
+        return bad_record(replay, first + width - 1, "tile/entries", bw_fail(BW_DATA_INVALID, "there is more than the bundle's records"));
     return bw_success();
 }
 
