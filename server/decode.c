@@ -207,6 +207,17 @@ static bw_result key_name(const struct at *at)
     return bw_success();
 }
 
+/* A key that records are looked for by. The request is not about it: it may be gone, and its records are there all the same. */
+static bw_result sought_key(const struct at *at)
+{
+    struct bw_key_name name;
+
+    BW_TRY(check_len(at, strlen(text_of(at))));
+    if (*text_of(at) != '\0' && !bw_ok(bw_key_name_parse(bw_bytes_text(text_of(at)), &name)))
+        return refuse(at, BW_BAD_ARGUMENT, "not a key name");
+    return bw_success();
+}
+
 /* A key by name or sealed. Absent is fine when the row's least is 0. */
 static bw_result check_key_ref(const struct at *at, const KeyRef *key)
 {
