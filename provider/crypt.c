@@ -286,9 +286,8 @@ static bw_result update_blocks(struct task *t, bw_bytes part, struct bw_out out)
 
     BW_TRY(bw_out_room(out, len));
     BW_TRY(bw_operation_feed(t->operation, part));
-    bw_out_tell(out, 0);
     if (len == 0)
-        return bw_success();
+        return bw_out_write(out, (bw_bytes){ NULL, 0 });
     t->input = (bw_bytes){ input->data, len };
     BW_TRY(run_blocks(t, out));
     drop_front(input, len);
@@ -298,8 +297,7 @@ static bw_result update_blocks(struct task *t, bw_bytes part, struct bw_out out)
 static bw_result update_collects(struct task *t, bw_bytes part, struct bw_out out)
 {
     BW_TRY(bw_operation_feed(t->operation, part));
-    bw_out_tell(out, 0);
-    return bw_success();
+    return bw_out_write(out, (bw_bytes){ NULL, 0 });
 }
 
 /* Never answers zero: a caller who then hands in no buffer would only be asking again, and its part would be lost. */
@@ -390,7 +388,8 @@ static bw_result message_once(struct task *t, const struct bw_message_in *in, st
     return run_message(t, &message, out);
 }
 
-bw_result bw_crypt_message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, bw_bytes input, struct bw_out out)
+bw_result bw_crypt_message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                           bw_bytes input, struct bw_out out)
 {
     BW_TRY(bw_operation_may(session->operations[kind], BW_MOVE_MESSAGE));
     BW_TRY(bw_out_check(out));
@@ -436,7 +435,8 @@ static bw_result end_message(struct task *t, const struct bw_message_in *in, bw_
     return run_message(t, &message, out);
 }
 
-bw_result bw_crypt_message_next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, bw_bytes part, struct bw_out out, bool is_last)
+bw_result bw_crypt_message_next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                                bw_bytes part, struct bw_out out, bool is_last)
 {
     enum bw_move move = is_last ? BW_MOVE_MESSAGE_LAST : BW_MOVE_MESSAGE_NEXT;
 
