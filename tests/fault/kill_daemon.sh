@@ -7,8 +7,6 @@ source "$(dirname "$0")/../lib/region.sh"
 kills=${1:-50}
 live_region
 results=$DIR/results
-audit_db=$DIR/eu-central/audit
-load=$BW_BUILD/tests/load
 
 key_name()
 {
@@ -18,7 +16,7 @@ key_name()
 # await_results COUNT: returns when that many more lines have come.
 await_results()
 {
-    head -n "$1" < <(tail -n 0 -f --pid="$LOAD_PID" "$results" 2>/dev/null) >/dev/null
+    head -n "$1" < <(tail -n 0 -f --pid="$load" "$results" 2>/dev/null) >/dev/null
 }
 
 # the shell is the daemon's parent: wait returns when it is gone
@@ -43,25 +41,28 @@ make_keys()
 }
 
 key=$(cli_as custodian key create --spec AES_256 | key_name)
-: >"$results" >"$DIR/promised"
-coproc LOAD { exec "$load" "$BAILIWICK_PKCS11_CONFIG" "$key" 8 >"$results"; }
+touch "$results" "$DIR/promised"
 make_keys &
 maker=$!
+mkfifo "$DIR/load-on"
+"$BW_BUILD/tests/load" "$BAILIWICK_PKCS11_CONFIG" "$key" 8 <"$DIR/load-on" >"$results" &
+load=$!
+exec 3>"$DIR/load-on"
 
 for ((kill = 1; kill <= kills; kill++)); do
     await_results $((RANDOM % 400 + 1))
     kill_daemon
-    region_start "$DIR/eu-central"
+    region_start "$DIR/eu-central" 3>&-
 done
 await_results 100
 touch "$DIR/enough"
 wait "$maker"
-load_pid=$LOAD_PID
-exec {LOAD[1]}>&-
-wait "$load_pid"
+exec 3>&-
+wait "$load"
 
 cli_as auditor audit query >"$DIR/records"
 cli_as custodian key list >"$DIR/keys"
 cli_as app wrap --key "$key" <<<"still serving" | cli_as app unwrap | grep -qx "still serving"
 region_stop "$DIR/eu-central"
-/usr/bin/python3 "$(dirname "$0")/check_kills.py" "$kills" "$results" "$DIR/records" "$DIR/promised" "$DIR/keys" "$DIR/eu-central/store" "$audit_db"
+/usr/bin/python3 "$(dirname "$0")/check_kills.py" "$kills" "$results" "$DIR/records" "$DIR/promised" "$DIR/keys" \
+    "$DIR/eu-central/store" "$DIR/eu-central/audit"

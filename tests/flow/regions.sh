@@ -45,7 +45,7 @@ cli_conf "$DIR/eu-central.acme.misled.conf" eu-central "$us_port" "$CA" eu-centr
 provider_conf "$DIR/misled.pkcs11.conf" eu-central "$us_port" "$CA" eu-central.acme.app.t1 acme
 expect 4 SERVER_REGION cli_as misled describe
 expect 4 SERVER_REGION cli_as misled wrap --key "bw:eu-central:acme:key/00000000000000000000000000000000" <<<"secret"
-BAILIWICK_PKCS11_CONFIG=$DIR/misled.pkcs11.conf expect 1 "C_GenerateRandom: 0x68" "$BW_BUILD/tests/pkcs11_app" "$MODULE" <<<"random"
+BAILIWICK_PKCS11_CONFIG=$DIR/misled.pkcs11.conf expect 1 "C_GenerateRandom: 0x68" "$BW_BUILD/tests/words_app" "$MODULE" <<<"random"
 bailiwick --config "$DIR/us-east.operator.conf" audit query --region >"$DIR/after"
 cmp "$DIR/before" "$DIR/after"
 region_stop "$us"

@@ -3,6 +3,7 @@
 The first argument of a script that imports this is the folder of protoc's Python."""
 import importlib.util
 import pathlib
+import re
 import sys
 
 import grpc
@@ -36,6 +37,13 @@ def request_type(method):
 
 def reply_type(method):
     return SERVICES[method][1].output_type._concrete_class
+
+
+def numbered(table, macro, column):
+    """Number to name, of the rows of one of our tables; the name stands in that column."""
+    text = (pathlib.Path(__file__).parents[2] / table).read_text()
+    rows = [[cell.strip() for cell in row.split(",")] for row in re.findall(f"^{macro}\\((.*)", text, re.M)]
+    return {int(row[0]): row[column] for row in rows}
 
 
 class Refused(Exception):

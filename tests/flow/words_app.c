@@ -1,7 +1,7 @@
 /* An application that knows PKCS#11 and nothing of us. Loads a module, initialises it, opens a session once, and then does
  * what each line of standard input says, without ever initialising again:
  *
- *     pkcs11_app MODULE < words
+ *     words_app MODULE < words
  *
  * For each it prints a line when it is done: the word, threads and descriptors of the process. Ends with 1 at the first
  * C_ function that fails. */
