@@ -16,7 +16,8 @@
  *   recovery, making, changes, store, registry (write), hsm token, audit queue, registry (read), hsm session, worker queue, trust, log
  * making and changes are the registry's: who adds key material, who changes a key or tenant. Making alone is held over the
  * HSM's work. Nobody holds a lock while he calls bw_audit_flush or bw_audit_write, but for recovery, which nothing that
- * waits for a record ever takes. */
+ * waits for a record ever takes. A request's claim (store.h) is no lock but comes before all of them: only workers wait for
+ * it, and who has it is at work. */
 #ifndef BW_SERVER_THREADS_H
 #define BW_SERVER_THREADS_H
 

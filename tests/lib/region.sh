@@ -91,3 +91,19 @@ expect()
     ((got == status)) || die "$*: ended with $got, not $status: $said"
     [[ $said == *"$text"* ]] || die "$*: does not say '$text' but: $said"
 }
+
+# python_messages: compiles the protocol for stock gRPC clients into $DIR/messages.
+python_messages()
+{
+    mkdir "$DIR/messages"
+    (cd "$BW_SOURCE/proto" && protoc -I. -I/usr/include --python_out="$DIR/messages" \
+        bailiwick/v1/*.proto google/rpc/*.proto grpc/health/v1/*.proto grpc/reflection/v1alpha/*.proto)
+}
+
+# stock SCRIPT ARGUMENT...: a Python script beside this folder's users that imports lib/stock.py.
+stock()
+{
+    local script=$1
+    shift
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$BW_SOURCE/tests/lib /usr/bin/python3 "$script" "$DIR/messages" "$@"
+}
