@@ -6,6 +6,7 @@
  *                         the audit log once for all of them    the queue; the audit log's commit
  * worker       workers    a job at a time                       the HSM, the store, the audit log's commit
  * indexer      1          the query index                       its own database
+ * housekeeper  1          what falls due by itself              the HSM, the store, the audit log's commit
  * gRPC's own   a few      sockets                               nothing of ours
  *
  * Data crosses threads by handing over ownership: a job belongs to the listener, then to one worker, then to whoever
