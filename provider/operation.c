@@ -105,6 +105,15 @@ static bool mechanism_allowed(const struct bw_attributes *key, CK_MECHANISM_TYPE
     return allowed.len == 0;
 }
 
+/* A session's own public key, or a generic secret, may have any size; the region's keys have those of their specs. */
+static bool size_fits(const struct bw_attributes *key, const struct bw_mechanism_row *mechanism)
+{
+    CK_ULONG bits = 8 * (mechanism->key_type == CKK_RSA ? bw_attributes_bytes(key, CKA_MODULUS).len : bw_attributes_ulong(key, CKA_VALUE_LEN));
+    bool     told = mechanism->key_type == CKK_RSA || mechanism->key_type == CKK_AES;
+
+    return !told || (bits >= mechanism->least_bits && bits <= mechanism->most_bits);
+}
+
 static bw_result take_key(struct bw_session *session, struct bw_operation *operation, const struct kind_row *kind, CK_OBJECT_HANDLE handle)
 {
     const struct bw_mechanism_row *mechanism = operation->parameters.mechanism.row;
@@ -113,6 +122,7 @@ static bw_result take_key(struct bw_session *session, struct bw_operation *opera
         return bw_success();
     BW_TRY(bw_objects_key(session, handle, &operation->key));
     BW_CHECK(bw_attributes_ulong(&operation->key->attributes, CKA_KEY_TYPE) == mechanism->key_type, BW_KEY_TYPE, "the mechanism takes another type of key");
+    BW_CHECK(size_fits(&operation->key->attributes, mechanism), BW_KEY_SIZE, "the mechanism takes keys of another size");
     BW_CHECK(bw_attributes_bool(&operation->key->attributes, allowed_by(kind, mechanism)), BW_NOT_PERMITTED, "the key is not for this");
     BW_CHECK(mechanism == &bw_envelope_row || mechanism_allowed(&operation->key->attributes, mechanism->type), BW_MECHANISM_INVALID, "not among the key's mechanisms");
     return bw_success();

@@ -8,7 +8,7 @@
 
 const struct bw_mechanism_row bw_envelope_row = {
     .type = CKM_BAILIWICK_ENVELOPE, .name = "CKM_BAILIWICK_ENVELOPE", .key_type = CKK_AES, .uses = BW_USE_ENCRYPT | BW_USE_DECRYPT,
-    .travels_as = CKM_BAILIWICK_ENVELOPE, .params = BW_PARAMS_NOTHING, .least_bits = 128, .most_bits = 256, .cost = BW_COST_FAST,
+    .travels_as = CKM_BAILIWICK_ENVELOPE, .params = BW_PARAMS_NOTHING, .least_bits = 256, .most_bits = 256, .cost = BW_COST_FAST,
 };
 
 /* RFC 3394, 2.2.3.1: an application may name the IV that is used anyway. */

@@ -437,6 +437,7 @@ static const struct { const char *why; enum rudeness rudeness; enum bw_code code
     { "does not offer HTTP/2",             RUDE_OTHER_PROTOCOL, BW_TLS_REFUSED },
     { "leaves when the request comes",     RUDE_LEAVES,         BW_UNREACHABLE },
     { "stops reading",                     RUDE_SILENT,         BW_DEADLINE },
+    { "never answers",                     RUDE_DEAF,           BW_DEADLINE },
     { "compresses though nobody asked",    RUDE_COMPRESSES,     BW_PROTOCOL_BROKEN },
     { "announces an endless message",      RUDE_ENDLESS,        BW_PROTOCOL_BROKEN },
     { "ends the stream without an answer", RUDE_NO_ANSWER,      BW_PROTOCOL_BROKEN },
@@ -460,6 +461,51 @@ static void a_server_that_misbehaves_harms_only_the_call(void **state)
     }
     assert_int_equal(world.sigpipes, 0);
     assert_int_equal(open_descriptors(), before);
+}
+
+static void *send_much(void *data)
+{
+    static const uint8_t request[BW_MESSAGE_MAX];
+    struct bw_arena arena = { 0 };
+    bw_bytes reply;
+    enum bw_code code = bw_client_call(data, "/test/Echo", bw_bytes_of(request, sizeof request), false, &arena, &reply, NULL).code;
+
+    bw_arena_clear(&arena);
+    return (void *)(uintptr_t)code;
+}
+
+/* Together they fill the client's socket, so that there is something left to send into it after the reset. */
+static void a_reset_in_the_middle_of_large_requests_raises_no_signal(void **state)
+{
+    struct rude_server server = { .rudeness = RUDE_LEAVES, .ca_file = world.ca_file, .certificate_file = world.node_certificate, .key_file = world.node_key };
+    pthread_t threads[8];
+    void *code;
+
+    (void)state;
+    rude_server_start(&server);
+    struct bw_client *client = client_of(server.port, 1000);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, send_much, client), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        (void)pthread_join(threads[i], &code);
+        assert_int_equal((uintptr_t)code, BW_UNREACHABLE);
+    }
+    bw_client_free(client);
+    rude_server_stop(&server);
+    assert_int_equal(world.sigpipes, 0);
+}
+
+static void a_server_that_never_answers_is_told_to_stop(void **state)
+{
+    struct rude_server server = { .rudeness = RUDE_DEAF, .ca_file = world.ca_file, .certificate_file = world.node_certificate, .key_file = world.node_key };
+
+    (void)state;
+    rude_server_start(&server);
+    struct bw_client *client = client_of(server.port, 200);
+    expect(call(client, "/test/Echo", true), BW_DEADLINE);
+    bw_client_free(client);
+    rude_server_stop(&server);
+    assert_int_equal(server.cancelled, 1);
 }
 
 static void a_session_is_resumed(void **state)
@@ -909,7 +955,7 @@ static void live_as_child(struct bw_client *parents)
 
 static void fork_once(struct bw_client *client)
 {
-    int status;
+    int status = -1;
 
     bw_client_before_fork(client);
     pid_t child = fork();
@@ -1015,6 +1061,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_credential_that_cannot_be_used_is_named),
         cmocka_unit_test(an_endpoint_is_host_and_port),
         cmocka_unit_test(a_server_that_misbehaves_harms_only_the_call),
+        cmocka_unit_test(a_reset_in_the_middle_of_large_requests_raises_no_signal),
+        cmocka_unit_test(a_server_that_never_answers_is_told_to_stop),
         cmocka_unit_test(a_session_is_resumed),
         cmocka_unit_test(the_deadline_holds_and_the_server_knows_it),
         cmocka_unit_test(a_server_that_is_not_there_is_waited_for_until_the_deadline),
