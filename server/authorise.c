@@ -178,7 +178,7 @@ static bw_result check_name(struct bw_daemon *daemon, struct bw_job *job, const 
 {
     if (bw_region_equal(&name->region, &daemon->region))
         return bw_success();
-    job->reply.home_region = bw_arena_copy(&job->call->arena, bw_bytes_text(name->region.text)); /* told later than name may live */
+    job->reply.home_region = name->region.text;
     return bw_fail(BW_WRONG_REGION, "key or envelope of another region");
 }
 
