@@ -7,6 +7,7 @@
 
 #include "audit.h"
 #include "config.h"
+#include "housekeeping.h"
 #include "hsm.h"
 #include "listen.h"
 #include "log.h"
@@ -167,6 +168,16 @@ static void stop_recovery(struct bw_daemon *daemon)
     bw_recovery_free(daemon->recovery);
 }
 
+static bw_result start_housekeeping(struct bw_daemon *daemon)
+{
+    return bw_housekeeping_start(daemon, &daemon->housekeeping);
+}
+
+static void stop_housekeeping(struct bw_daemon *daemon)
+{
+    bw_housekeeping_stop(daemon->housekeeping);
+}
+
 static bw_result start_listener(struct bw_daemon *daemon)
 {
     return bw_listener_new(daemon, &daemon->listener);
@@ -226,6 +237,7 @@ static const struct step { const char *name; bw_result (*start)(struct bw_daemon
     { "audit log",    start_audit,    stop_audit    },
     { "tenants",      open_tenants,   NULL          },  /* the registry closes their tokens                */
     { "recovery",     start_recovery, stop_recovery },  /* what a crash left between intent and outcome    */
+    { "housekeeping", start_housekeeping, stop_housekeeping }, /* deletions and rotations that fall due    */
     { "listener",     start_listener, stop_listener },
     { "workers",      start_workers,  stop_workers  },
     { "door",         open_door,      close_door    },  /* from here on calls come                         */

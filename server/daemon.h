@@ -16,6 +16,7 @@ struct bw_listener;
 struct bw_trust;
 struct bw_vitals;
 struct bw_recovery;
+struct bw_housekeeping;
 
 struct bw_daemon {
     const struct bw_config *config;
@@ -28,6 +29,7 @@ struct bw_daemon {
     struct bw_registry     *registry;
     struct bw_audit        *audit;
     struct bw_recovery     *recovery;   /* what a crash left open */
+    struct bw_housekeeping *housekeeping; /* what falls due by itself */
     struct bw_workers      *workers;
     struct bw_listener     *listener;
     struct bw_vitals       *vitals;

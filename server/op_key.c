@@ -9,6 +9,7 @@
 #include "intent.h"
 #include "making.h"
 #include "op.h"
+#include "rotation.h"
 #include "stages.h"
 #include "wire.h"
 
@@ -123,6 +124,7 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     draft->state       = BW_STATE_ENABLED;
     draft->origin      = BW_ORIGIN_GENERATED;
     draft->created_us  = bw_now_us();
+    draft->rotation_days = request->rotation_days;
     draft->generation  = 1;
     return bw_success();
 }
@@ -170,7 +172,8 @@ static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_ke
 static bool is_same(const struct bw_key *key, const struct bw_key *draft)
 {
     return key->spec == draft->spec && strcmp(key->owner, draft->owner) == 0 && key->state == BW_STATE_ENABLED &&
-           strcmp(key->label, draft->label) == 0 && key->uses == draft->uses && strcmp(key->policy_text, draft->policy_text) == 0;
+           strcmp(key->label, draft->label) == 0 && key->uses == draft->uses && key->rotation_days == draft->rotation_days &&
+           strcmp(key->policy_text, draft->policy_text) == 0;
 }
 
 bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
@@ -190,58 +193,16 @@ bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
 
 /* ---- RotateKey ---- */
 
-static bw_result add_version(struct bw_key *draft, const void *how)
-{
-    struct bw_key_version *versions = (struct bw_key_version *)(uintptr_t)how; /* room for one more; the new one is last */
-    size_t count = draft->version_count;
-
-    BW_CHECK(count == 0 || draft->versions[count - 1].number + 1 == versions[count].number, BW_CONFLICT, "the key was rotated meanwhile");
-    memcpy(versions, draft->versions, count * sizeof *versions);
-    for (size_t i = 0; i < count; i++)
-        if (versions[i].state == BW_VERSION_PRIMARY)
-            versions[i].state = BW_VERSION_DECRYPT_ONLY;
-    draft->versions      = versions;
-    draft->version_count = count + 1;
-    return bw_success();
-}
-
-static bw_result rotate(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key *key, const struct bw_key **ret_key)
-{
-    struct bw_token *token = bw_grant_tenant(job->grant)->token;
-    size_t count = key->version_count;
-    struct bw_key_version *versions = bw_arena_alloc(&job->call->arena, (count + 1) * sizeof *versions);
-    struct bw_key_change what = { .action = BW_KEY_ROTATE, .alter = add_version, .how = versions };
-    enum bw_key_state next;
-
-    BW_CHECK(versions != NULL, BW_NO_MEMORY, "key versions");
-    BW_CHECK(token != NULL, BW_TENANT_SEALED, "the tenant has no open token");
-    BW_TRY(bw_key_state_next(key->state, BW_KEY_ROTATE, &next));
-    BW_CHECK(count > 0 && key->origin == BW_ORIGIN_GENERATED, BW_KEY_STATE, "only generated keys rotate by themselves");
-    uint32_t number = key->versions[count - 1].number + 1;
-    BW_TRY(bw_make_version(token, key->spec, &key->name, number, &job->call->arena, &versions[count]));
-    job->entry.record.key_version = number;
-    bw_result result = bw_change_key(daemon, &key->name.tenant, &key->name.id, &what, ret_key);
-    if (!bw_ok(result))
-        (void)bw_hsm_destroy(token, &key->name.id, number); /* should that fail too, the next start finds the intent */
-    return result;
-}
-
-/* Two that rotate the same key come one after the other, each from what the one before left. */
 bw_result bw_op_rotate_key(struct bw_daemon *daemon, struct bw_job *job)
 {
-    const struct bw_key *granted = bw_grant_key(job->grant), *now = NULL, *rotated = NULL;
+    const struct bw_key *granted = bw_grant_key(job->grant), *rotated = NULL;
     enum bw_key_state next;
 
     BW_TRY(bw_key_state_next(granted->state, BW_KEY_ROTATE, &next));
     BW_TRY(bw_intent_write(daemon, job, &granted->name.id, 0));
-    bw_registry_begin_making(daemon->registry);
-    bw_result result = bw_registry_key(daemon->registry, &granted->name.tenant, &granted->name.id, &now);
-    if (bw_ok(result))
-        result = rotate(daemon, job, now, &rotated);
-    bw_registry_end_making(daemon->registry);
-    if (bw_ok(result))
-        result = answer(job, rotated);
-    bw_key_unref(now);
+    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, &job->call->arena, &rotated));
+    job->entry.record.key_version = bw_key_primary(rotated)->number;
+    bw_result result = answer(job, rotated);
     bw_key_unref(rotated);
     return result;
 }
@@ -322,6 +283,8 @@ static bw_result set_label(struct bw_key *draft, const struct update *u)       {
 static bw_result set_cka_id(struct bw_key *draft, const struct update *u)      { draft->cka_id = bw_wire_bytes(u->request->cka_id); return bw_success(); }
 static bw_result set_description(struct bw_key *draft, const struct update *u) { draft->description = u->request->description; return bw_success(); }
 
+static bw_result set_rotation(struct bw_key *draft, const struct update *u)    { draft->rotation_days = u->request->rotation_days; return bw_success(); }
+
 static bw_result set_aliases(struct bw_key *draft, const struct update *u)
 {
     BW_TRY(check_aliases(u->request->aliases, u->request->n_aliases));
@@ -347,12 +310,13 @@ static bw_result set_uses(struct bw_key *draft, const struct update *u)
 }
 
 static const struct { const char *name; bw_result (*set)(struct bw_key *, const struct update *); } updates[] = {
-    { "label",       set_label       },
-    { "cka_id",      set_cka_id      },
-    { "description", set_description },
-    { "aliases",     set_aliases     },
-    { "tags",        set_tags        },
-    { "uses",        set_uses        },
+    { "label",         set_label       },
+    { "cka_id",        set_cka_id      },
+    { "description",   set_description },
+    { "aliases",       set_aliases     },
+    { "tags",          set_tags        },
+    { "uses",          set_uses        },
+    { "rotation_days", set_rotation    },
 };
 
 static bw_result update_field(struct bw_key *draft, const struct update *u, const char *field)

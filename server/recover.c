@@ -6,6 +6,7 @@
 
 #include "audit.h"
 #include "change.h"
+#include "destruction.h"
 #include "hsm.h"
 #include "method.h"
 
@@ -137,6 +138,20 @@ static bw_result resolve_making(struct bw_daemon *daemon, const struct intent *i
     return bw_success();
 }
 
+/* The store decides: what it calls destroyed has no way back, so its material goes; else nothing has been done yet.
+ * ret_outcome as above. */
+static bw_result resolve_destruction(const struct bw_tenant_info *tenant, const struct bw_key *key, enum bw_outcome *ret_outcome)
+{
+    if (key == NULL || key->state != BW_STATE_DESTROYED)
+        return bw_success();
+    *ret_outcome = 0;
+    if (tenant->token == NULL)
+        return bw_success();
+    BW_TRY(bw_destruction_of_material(tenant->token, key));
+    *ret_outcome = BW_OUTCOME_GRANTED;
+    return bw_success();
+}
+
 /* ---- one intent ---- */
 
 static bw_result resolve(struct bw_daemon *daemon, const struct intent *intent, const struct bw_tenant_info *tenant, enum bw_outcome *ret_outcome)
@@ -154,6 +169,8 @@ static bw_result resolve(struct bw_daemon *daemon, const struct intent *intent, 
         key = NULL;
     if (record->operation == BW_METHOD_NR(CreateKey) || record->operation == BW_METHOD_NR(RotateKey))
         result = resolve_making(daemon, intent, tenant, key, ret_outcome);
+    else if (record->operation == BW_DEED_NR(DestroyKey))
+        result = resolve_destruction(tenant, key, ret_outcome);
     else if (key != NULL && key->generation > record->policy_version)
         *ret_outcome = BW_OUTCOME_GRANTED; /* the store has moved on from what the intent saw */
     bw_key_unref(key);
@@ -216,6 +233,14 @@ bw_result bw_recovery_go_on(struct bw_daemon *daemon, struct bw_recovery *recove
 {
     (void)pthread_mutex_lock(&recovery->lock);
     bw_result result = go_through(daemon, recovery, tenant);
+    (void)pthread_mutex_unlock(&recovery->lock);
+    return result;
+}
+
+bw_result bw_recovery_wait(struct bw_recovery *recovery, const struct bw_record *record)
+{
+    (void)pthread_mutex_lock(&recovery->lock);
+    bw_result result = collect(recovery, record->log, record->intent_index - 1, record);
     (void)pthread_mutex_unlock(&recovery->lock);
     return result;
 }
