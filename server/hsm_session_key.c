@@ -5,7 +5,8 @@
 
 #include "hsm_internal.h"
 
-enum { GENERIC_MOST = 4096 }; /* bytes: a private key of RSA-4096 as PKCS#8 fits */
+enum { GENERIC_MOST = 4096, /* bytes: a private key of RSA-4096 as PKCS#8 fits */
+       CHECK_LEN    = 3 };  /* PKCS#11 v3.0, 4.10.2 */
 
 /* ---- what they are ---- */
 
@@ -366,19 +367,20 @@ bw_result bw_hsm_derive(struct bw_hsm_object *key, const struct bw_mechanism *me
 
 /* ---- looked at ---- */
 
-bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[static 3])
+bw_result bw_hsm_check_value(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_check)
 {
-    uint8_t check[16];
-    size_t len = sizeof check;
+    size_t len = CHECK_LEN;
+    uint8_t *check = bw_arena_alloc(arena, len);
     struct bw_session *session;
 
+    BW_CHECK(check != NULL, BW_NO_MEMORY, "check value");
     BW_CHECK(object->public_key == CK_INVALID_HANDLE, BW_KEY_TYPE, "pairs have no check value");
     BW_TRY(bw_object_use(object, &session));
     bw_result r = bw_attribute_bytes(session, object->own, CKA_CHECK_VALUE, check, &len);
     bw_session_give(session);
     BW_TRY(r);
-    BW_CHECK(len == 3, BW_HSM_FAILED, "a check value has 3 bytes");
-    memcpy(ret_check, check, 3);
+    BW_CHECK(len == CHECK_LEN || len == 0, BW_HSM_FAILED, "a check value has 3 bytes");
+    *ret_check = bw_bytes_of(check, len);
     return bw_success();
 }
 

@@ -44,16 +44,15 @@ static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct b
 {
     struct bw_arena *arena = &job->call->arena;
     Bailiwick__V1__SealedKey *key = bw_arena_alloc(arena, sizeof *key);
-    uint8_t *check = bw_arena_alloc(arena, 3);
-    bw_bytes sealed, value;
+    bw_bytes sealed, check, value;
 
-    BW_CHECK(key != NULL && check != NULL, BW_NO_MEMORY, "reply");
+    BW_CHECK(key != NULL, BW_NO_MEMORY, "reply");
     bailiwick__v1__sealed_key__init(key);
     BW_TRY(bw_hsm_seal(object, arena, &sealed));
-    BW_TRY(bw_hsm_check_value(object, check));
+    BW_TRY(bw_hsm_check_value(object, arena, &check));
     key->sealed = bw_wire_data(sealed);
     key->length = what->length;
-    key->check  = bw_wire_data(bw_bytes_of(check, 3));
+    key->check  = bw_wire_data(check);
     if (what->extractable && bw_ok(bw_authorise_release(daemon, job))) {
         BW_TRY(bw_hsm_reveal(object, arena, &value));
         key->value          = bw_wire_data(value);
