@@ -59,6 +59,23 @@ static void shut_down(struct bw_listener *listener)
     grpc_server_shutdown_and_notify(listener->server, listener->queue, &down->tag);
 }
 
+static bool has_calls(struct bw_listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    bool calls = listener->in_flight > 0;
+    (void)pthread_mutex_unlock(&listener->lock);
+    return calls || listener->stream_count > 0;
+}
+
+/* Closing an idle connection is left to its client, who may not look at it for hours; so when the last call is over, we do. */
+static void hang_up(struct bw_listener *listener)
+{
+    if (!listener->is_closing || listener->has_hung_up || has_calls(listener))
+        return;
+    listener->has_hung_up = true;
+    grpc_server_cancel_all_calls(listener->server);
+}
+
 /* The C core has no public way to put something into its queue, so what other threads want is looked at between events. */
 static void heed_wishes(struct bw_listener *listener)
 {
@@ -68,6 +85,7 @@ static void heed_wishes(struct bw_listener *listener)
         listener->serving = serve;
         bw_health_tell(listener);
     }
+    hang_up(listener);
     if (atomic_load_explicit(&listener->wants_closing, memory_order_acquire) && !listener->is_closing)
         shut_down(listener);
 }

@@ -30,7 +30,7 @@ struct bw_listener {
     bool                   server_is_down;
     size_t                 in_flight;         /* calls whose memory is in use */
     atomic_bool            wants_serving, wants_closing; /* by other threads */
-    bool                   serving, is_closing;          /* what became of it */
+    bool                   serving, is_closing, has_hung_up; /* what became of it */
     struct bw_stream      *streams;
     size_t                 stream_count;
 };

@@ -115,7 +115,7 @@ region_stop()
     [[ -s $dir/pid ]] || return 0
     pid=$(<"$dir/pid")
     if kill -TERM "$pid" 2>/dev/null; then
-        tail -f --pid="$pid" /dev/null
+        tail -f -s 0.1 --pid="$pid" /dev/null
     fi
     rm -f "$dir/pid"
 }
