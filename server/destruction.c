@@ -19,7 +19,7 @@ bw_result bw_destruction_of_material(struct bw_token *token, const struct bw_key
 {
     for (size_t i = 0; i < key->version_count; i++)
         BW_TRY(bw_hsm_destroy(token, &key->name.id, key->versions[i].number));
-    bw_hsm_forget(token, &key->name.id);
+    bw_hsm_forget(token, &key->name.id, BW_KEY_STATE);
     sync(); /* PKCS#11 has no call for this: making.c */
     return bw_success();
 }

@@ -78,8 +78,8 @@ bw_result bw_hsm_generate(struct bw_token *token, const struct bw_spec_row *spec
 bw_result bw_hsm_destroy(struct bw_token *token, const bw_key_id *id, uint32_t version);
 
 /* Destroys the session copies of all versions and the session keys that came out of the key, and refuses those in callers'
- * hands with BW_KEY_STATE; the token objects stay, so that bw_hsm_key finds the key again. For disable. */
-void bw_hsm_forget(struct bw_token *token, const bw_key_id *id);
+ * hands for that reason; the token objects stay, so that bw_hsm_key finds the key again. For disable. */
+void bw_hsm_forget(struct bw_token *token, const bw_key_id *id, enum bw_code reason);
 
 /* Every key version on the token: for resolving intents at start. */
 bw_result bw_hsm_each_key(struct bw_token *token, bw_result (*each)(void *self, const bw_key_id *id, uint32_t version), void *self);

@@ -317,9 +317,9 @@ bw_result bw_hsm_destroy(struct bw_token *token, const bw_key_id *id, uint32_t v
     return r;
 }
 
-void bw_hsm_forget(struct bw_token *token, const bw_key_id *id)
+void bw_hsm_forget(struct bw_token *token, const bw_key_id *id, enum bw_code reason)
 {
-    bw_objects_kill(token, NULL, BW_KEY_STATE, is_key_or_from_it, id);
+    bw_objects_kill(token, NULL, reason, is_key_or_from_it, id);
 }
 
 /* ---- our own keys ---- */

@@ -222,21 +222,21 @@ bw_result bw_op_enable_key(struct bw_daemon *daemon, struct bw_job *job)
 }
 
 /* Once the registry says so nothing more is released; the copies in the HSM go as well. */
-static void cut_off(struct bw_daemon *daemon, const struct bw_key *key)
+static void cut_off(struct bw_daemon *daemon, const struct bw_key *key, enum bw_code reason)
 {
     const struct bw_tenant_info *tenant;
 
     if (!bw_ok(bw_registry_tenant(daemon->registry, &key->name.tenant, &tenant)))
         return;
     if (tenant->token != NULL)
-        bw_hsm_forget(tenant->token, &key->name.id);
+        bw_hsm_forget(tenant->token, &key->name.id, reason);
     bw_tenant_info_unref(tenant);
 }
 
 bw_result bw_op_disable_key(struct bw_daemon *daemon, struct bw_job *job)
 {
     BW_TRY(change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_DISABLE }));
-    cut_off(daemon, bw_grant_key(job->grant));
+    cut_off(daemon, bw_grant_key(job->grant), BW_KEY_DISABLED);
     return bw_success();
 }
 
@@ -258,7 +258,7 @@ bw_result bw_op_schedule_deletion(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK_AT(days >= BW_DELETION_DAYS_MIN && days <= BW_DELETION_DAYS_MAX, BW_BAD_ARGUMENT, "days", "not 7 to 90");
     BW_TRY(change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_SCHEDULE, .alter = put_off, .how = &when }));
-    cut_off(daemon, bw_grant_key(job->grant));
+    cut_off(daemon, bw_grant_key(job->grant), BW_KEY_STATE);
     return bw_success();
 }
 

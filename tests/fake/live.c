@@ -15,6 +15,14 @@
 
 extern char **environ;
 
+static pid_t running; /* the daemon that must not outlive us; 0: none */
+
+static void end_daemon(void)
+{
+    if (running != 0)
+        (void)kill(running, SIGKILL);
+}
+
 static void fail(const char *what, const char *detail)
 {
     (void)fprintf(stderr, "live region: %s: %s\n", what, detail);
@@ -110,13 +118,15 @@ void live_start(struct live *live)
 
     if (pipe2(fds, O_CLOEXEC) != 0)
         fail("pipe", strerror(errno));
-    live->pid = spawn(live, NULL, fds[1]);
+    live->pid = running = spawn(live, NULL, fds[1]);
     (void)close(fds[1]);
     live->port = read_port(fds[0]);
     /* Somebody has to read on, or the daemon would stand still when the pipe is full: a child that lives as long as it. */
     pid_t reader = fork();
     if (reader == 0) {
         char nothing[4096];
+        (void)close(STDOUT_FILENO); /* who waits for the end of our output waits for us alone */
+        (void)close(STDERR_FILENO);
         while (read(fds[0], nothing, sizeof nothing) > 0)
             continue;
         _exit(0);
@@ -127,12 +137,15 @@ void live_start(struct live *live)
 void live_stop(struct live *live)
 {
     (void)kill(live->pid, SIGTERM);
+    running = 0;
     reap(live->pid, "the daemon");
 }
 
 void live_make(struct live *live)
 {
     *live = (struct live){ .folder = test_folder_new(), .ca = test_ca_new("live") };
+    if (atexit(end_daemon) != 0)
+        fail("atexit", "no room");
     test_ca_write(live->ca, test_path(live->folder, "ca.pem"));
     issue(live, LIVE_TRUST LIVE_HOME "/node/n1", "node");
     write_configuration(live);
