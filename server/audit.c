@@ -449,6 +449,11 @@ bw_result bw_audit_prove_consistency(struct bw_audit *audit, uint32_t log, uint6
     return bw_audit_index_prove_consistency(audit->index, log, from, size, ret_proof);
 }
 
+bw_result bw_audit_tile(struct bw_audit *audit, uint32_t log, unsigned level, uint64_t number, size_t width, struct bw_arena *arena, bw_bytes *ret_hashes)
+{
+    return bw_audit_index_tile(audit->index, log, level, number, width, arena, ret_hashes);
+}
+
 bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t size, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint)
 {
     bw_hash root;

@@ -132,4 +132,7 @@ bw_result bw_audit_root(struct bw_audit *audit, uint32_t log, uint64_t size, bw_
 bw_result bw_audit_prove_inclusion(struct bw_audit *audit, uint32_t log, uint64_t index, uint64_t size, struct bw_proof *ret_proof);
 bw_result bw_audit_prove_consistency(struct bw_audit *audit, uint32_t log, uint64_t from, uint64_t size, struct bw_proof *ret_proof);
 
+/* The first width hashes of a tile (audit_tiles.h). BW_LOG_POSITION: it has fewer. */
+bw_result bw_audit_tile(struct bw_audit *audit, uint32_t log, unsigned level, uint64_t number, size_t width, struct bw_arena *arena, bw_bytes *ret_hashes);
+
 #endif

@@ -59,3 +59,30 @@ bw_result bw_audit_index_prove_consistency(struct bw_audit_index *index, uint32_
     BW_CHECK(from > 0 && from <= size, BW_LOG_POSITION, "the log is shorter than that");
     return bw_audit_index_read(index, answer, &question);
 }
+
+/* ---- tiles ---- */
+
+struct tile_question { uint32_t log; unsigned level; uint64_t number; size_t width; struct bw_arena *arena; bw_bytes hashes; };
+
+static bw_result answer_tile(void *self, struct bw_index_reader *reader)
+{
+    struct tile_question *question = self;
+    struct bw_tile        tile;
+
+    bw_result r = bw_tile_read(&reader->index, question->log, question->level, question->number, &tile);
+    BW_CHECK(bw_ok(r) && question->width <= tile.count, BW_LOG_POSITION, "the log's tree has no such tile");
+    question->hashes.len  = question->width * sizeof *tile.hashes;
+    question->hashes.data = bw_arena_copy(question->arena, bw_bytes_of(tile.hashes, question->hashes.len));
+    BW_CHECK(question->hashes.data != NULL, BW_NO_MEMORY, "tile");
+    return bw_success();
+}
+
+bw_result bw_audit_index_tile(struct bw_audit_index *index, uint32_t log, unsigned level, uint64_t number, size_t width, struct bw_arena *arena,
+                              bw_bytes *ret_hashes)
+{
+    struct tile_question question = { .log = log, .level = level, .number = number, .width = width, .arena = arena };
+
+    BW_TRY(bw_audit_index_read(index, answer_tile, &question));
+    *ret_hashes = question.hashes;
+    return bw_success();
+}
