@@ -45,6 +45,7 @@ static struct bw_session_key session_key_of(const struct bw_attributes *a)
         .length      = len == CK_UNAVAILABLE_INFORMATION ? 0 : (unsigned)len,
         .uses        = bw_token_uses_wanted(a) & bw_token_uses_of(type),
         .extractable = bw_attributes_bool(a, CKA_EXTRACTABLE),
+        .release     = bw_attributes_bool(a, CKA_EXTRACTABLE) && !bw_attributes_bool(a, CKA_SENSITIVE),
     };
 }
 

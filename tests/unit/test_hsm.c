@@ -386,7 +386,7 @@ static void wrapped_keys_come_back_and_damaged_ones_do_not(void **state)
         struct bw_session_key what = { .key_type = CKK_AES, .uses = BW_USE_ENCRYPT, .extractable = true };
         struct bw_buf spki = { 0 };
         struct bw_hsm_object *key = new_key(wrappings[i].spec, NULL, &spki), *back = NULL;
-        bw_bytes wrapped, value, check;
+        bw_bytes wrapped, value;
 
         m.hash = m.mgf = wrappings[i].hash;
         if (m.hash == BW_DIGEST_SHA1)
@@ -394,7 +394,6 @@ static void wrapped_keys_come_back_and_damaged_ones_do_not(void **state)
         OK(bw_hsm_wrap(key, &m, target, &arena, &wrapped));
         OK(bw_hsm_unwrap(key, &m, wrapped, &what, &back));
         assert_int_equal(what.length, 32);
-        OK(bw_hsm_check_value(back, &arena, &check)); /* none, where the module only unwrapped it */
         OK(bw_hsm_reveal(back, &arena, &value));
         assert_true(bw_bytes_equal(value, key32));
         bw_hsm_object_unref(back);
@@ -549,16 +548,17 @@ static void check_values_are_those_of_openssl(void **state)
     static const uint8_t zeros[16];
     struct bw_hsm_object *key = known_key(CKK_AES, key32, false);
     EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-    uint8_t block[32];
-    bw_bytes check;
+    uint8_t block[32], check[3];
     int len;
     (void)state;
 
     assert_int_equal(EVP_EncryptInit_ex(c, EVP_aes_256_ecb(), NULL, key32.data, NULL), 1);
     assert_int_equal(EVP_EncryptUpdate(c, block, &len, zeros, 16), 1);
     EVP_CIPHER_CTX_free(c);
-    OK(bw_hsm_check_value(key, &arena, &check));
-    assert_true(bw_bytes_equal(check, bw_bytes_of(block, 3)));
+    bool has_check;
+    OK(bw_hsm_check_value(key, check, &has_check));
+    assert_true(has_check);
+    assert_memory_equal(check, block, 3);
     bw_hsm_object_unref(key);
 }
 
