@@ -18,11 +18,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../tools/region.sh"
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/bw-region-XXXXXX")
 CA=$DIR/ca
 REGIONS=()
+AT_END=() # functions to call when the script ends, before the regions stop
 
 cleanup()
 {
-    local status=$? region
+    local status=$? region end
 
+    for end in "${AT_END[@]}"; do
+        "$end" || true
+    done
     for region in "${REGIONS[@]}"; do
         ((status == 0)) || tail -n 40 "$DIR/$region/log" | sed "s/^/$region: /" >&2
         region_stop "$DIR/$region"
