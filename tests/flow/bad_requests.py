@@ -69,6 +69,10 @@ GOOD = {
     "ListObjects": (app, dict()),
     "DeleteObject": (custodian, dict(id=bytes(16))),
     "Query": (auditor, dict()),
+    "GetCheckpoint": (auditor, dict(size=1)),
+    "GetRecord": (auditor, dict()),
+    "GetTile": (auditor, dict(width=1)),
+    "GetEntries": (auditor, dict(count=1)),
     "Describe": (app, dict()),
 }
 assert set(GOOD) == set(METHODS), set(GOOD) ^ set(METHODS)
