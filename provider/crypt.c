@@ -286,9 +286,8 @@ static bw_result update_blocks(struct task *t, bw_bytes part, struct bw_out out)
 
     BW_TRY(bw_out_room(out, len));
     BW_TRY(bw_operation_feed(t->operation, part));
-    bw_out_tell(out, 0);
     if (len == 0)
-        return bw_success();
+        return bw_out_write(out, (bw_bytes){ NULL, 0 });
     t->input = (bw_bytes){ input->data, len };
     BW_TRY(run_blocks(t, out));
     drop_front(input, len);
@@ -298,8 +297,7 @@ static bw_result update_blocks(struct task *t, bw_bytes part, struct bw_out out)
 static bw_result update_collects(struct task *t, bw_bytes part, struct bw_out out)
 {
     BW_TRY(bw_operation_feed(t->operation, part));
-    bw_out_tell(out, 0);
-    return bw_success();
+    return bw_out_write(out, (bw_bytes){ NULL, 0 });
 }
 
 /* Never answers zero: a caller who then hands in no buffer would only be asking again, and its part would be lost. */

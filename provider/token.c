@@ -80,7 +80,7 @@ unsigned bw_token_uses_wanted(const struct bw_attributes *attributes)
 
     for (size_t i = 0; i < ARRAY_LEN(use_rows); i++) {
         CK_ATTRIBUTE_TYPE type = use_rows[i].type;
-        if (recovers(type) || bw_attribute_row(type, shape) == NULL)
+        if (recovers(type) || bw_attribute_row(type, shape) == NULL || (is_public(shape) && use_rows[i].public == 0))
             continue;
         if (!bw_attributes_stored(attributes, type, &value) || bw_attributes_bool(attributes, type))
             uses |= use_rows[i].own;
