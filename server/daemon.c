@@ -290,3 +290,14 @@ void bw_daemon_reload(struct bw_daemon *daemon)
     else
         bw_log(daemon->log, BW_LOG_ERROR, "not reloaded", { "wrong", message }, { "instead", "what was there stays in use" });
 }
+
+void bw_daemon_tell_counters(struct bw_daemon *daemon)
+{
+    struct bw_audit_stats stats;
+    char records[24], commits[24];
+
+    bw_audit_stats(daemon->audit, &stats);
+    (void)snprintf(records, sizeof records, "%" PRIu64, stats.records);
+    (void)snprintf(commits, sizeof commits, "%" PRIu64, stats.commits);
+    bw_log(daemon->log, BW_LOG_NOTICE, "counters", { "records", records }, { "commits", commits });
+}
