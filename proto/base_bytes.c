@@ -238,3 +238,26 @@ bool bw_unhex(const char *text, size_t text_len, uint8_t *bytes)
     }
     return true;
 }
+
+/* ---- text ---- */
+
+size_t bw_utf8_len(bw_bytes text)
+{
+    static const struct { uint8_t mask, lead; uint32_t least; } forms[] = {
+        { 0x80, 0x00, 0x0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 },
+    };
+
+    for (size_t more = 0; more < ARRAY_LEN(forms) && more < text.len; more++) {
+        if ((text.data[0] & forms[more].mask) != forms[more].lead)
+            continue;
+        uint32_t point = text.data[0] & (uint8_t)~forms[more].mask;
+        for (size_t i = 1; i <= more; i++) {
+            if ((text.data[i] & 0xc0) != 0x80)
+                return 0;
+            point = point << 6 | (text.data[i] & 0x3f);
+        }
+        bool surrogate = point >= 0xd800 && point <= 0xdfff;
+        return point >= forms[more].least && point <= 0x10ffff && !surrogate ? more + 1 : 0;
+    }
+    return 0;
+}

@@ -13,7 +13,9 @@ enum {
     STREAM_WINDOW     = BW_MESSAGE_MAX + 64 * 1024,  /* a whole reply without waiting for us */
     CONNECTION_WINDOW = 16 * 1024 * 1024,            /* all callers together; replies are taken as they come */
     HEADERS_MAX       = 16 * 1024,                   /* bytes of a header list, advisory */
-    CONTROL_ROOM      = 2 * 1024                     /* bytes of out that DATA leaves for other frames */
+    CONTROL_ROOM      = 2 * 1024,                    /* bytes of out that DATA leaves for other frames */
+    FRAME_HEADER      = 9,                           /* RFC 9113 4.1 */
+    DATA_MAX          = 16 * 1024 - FRAME_HEADER     /* a frame of it fills one TLS record */
 };
 
 /* ---- streams ---- */
@@ -131,6 +133,8 @@ static ssize_t offer_request(nghttp2_session *http2, int32_t id, uint8_t *buf, s
     if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     size_t unsent = bw_stream_unsent(stream);
+    if (room > DATA_MAX)
+        room = DATA_MAX;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY; /* nghttp2 keeps nothing that we could not wipe */
     if (unsent <= room)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -141,15 +145,14 @@ static ssize_t offer_request(nghttp2_session *http2, int32_t id, uint8_t *buf, s
  * RST_STREAM follows. */
 static int send_request(nghttp2_session *http2, nghttp2_frame *frame, const uint8_t *header, size_t len, nghttp2_data_source *source, void *data)
 {
-    enum { HEADER_LEN = 9 }; /* RFC 9113 4.1 */
     struct bw_connection *connection = data;
     struct bw_stream *stream = stream_of(http2, frame->hd.stream_id);
 
     (void)source;
-    if (HEADER_LEN + len > BW_OUT_ROOM - CONTROL_ROOM - connection->out_len)
+    if (FRAME_HEADER + len > BW_OUT_ROOM - CONTROL_ROOM - connection->out_len)
         return NGHTTP2_ERR_WOULDBLOCK;
-    memcpy(connection->out + connection->out_len, header, HEADER_LEN);
-    connection->out_len += HEADER_LEN;
+    memcpy(connection->out + connection->out_len, header, FRAME_HEADER);
+    connection->out_len += FRAME_HEADER;
     if (stream != NULL)
         bw_stream_take(stream, connection->out + connection->out_len, len);
     else

@@ -37,7 +37,8 @@ size_t bw_endpoint_pick(const struct bw_endpoint *endpoints, size_t count, size_
 /* Trying again by itself does not help against such a failure. */
 bool bw_endpoint_refused(bw_result why);
 
-int64_t bw_now_ms(void);                              /* CLOCK_MONOTONIC */
-unsigned bw_backoff_ms(unsigned failures);            /* for the nth failure in a row, from 1; jittered */
+int64_t  bw_now_ms(void);                  /* CLOCK_MONOTONIC */
+unsigned bw_backoff_ms(unsigned failures); /* for the nth failure in a row, from 1; jittered */
+static inline int64_t bw_earlier(int64_t a_ms, int64_t b_ms) { return a_ms < b_ms ? a_ms : b_ms; }
 
 #endif

@@ -40,11 +40,11 @@ static struct bw_public public_of(const struct bw_attributes *a)
 /* The parts make the whole, which in turn makes the parts what they should be: no leading zeros, the point in its OCTET STRING. */
 static bw_result complete_public(struct bw_attributes *a)
 {
-    struct bw_buf    spki = { 0 };
-    struct bw_public key  = public_of(a);
-    bool             rsa  = key.type == CKK_RSA;
+    struct bw_buf    spki  = { 0 };
+    struct bw_public key   = public_of(a);
+    bool             whole = key.type == CKK_RSA ? key.modulus.len > 0 && key.exponent.len > 0 : key.params.len > 0 && key.point.len > 0;
 
-    BW_CHECK(rsa ? key.modulus.len > 0 && key.exponent.len > 0 : key.params.len > 0 && key.point.len > 0, BW_TEMPLATE_INCOMPLETE, "parts of the public key");
+    BW_CHECK(whole, BW_TEMPLATE_INCOMPLETE, "parts of the public key");
     bw_result r = bw_spki_build(&key, &spki);
     if (bw_ok(r))
         r = bw_token_describe_public(a, bw_buf_bytes(&spki));
@@ -159,7 +159,8 @@ static bw_result check_secrecy(const struct bw_attributes *before, const struct 
     return bw_success();
 }
 
-bw_result bw_create_copy(struct bw_session *session, CK_OBJECT_HANDLE handle, const CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_copy)
+bw_result bw_create_copy(struct bw_session *session, CK_OBJECT_HANDLE handle, const CK_ATTRIBUTE *template, CK_ULONG count,
+                         CK_OBJECT_HANDLE *ret_copy)
 {
     BW_AUTO(object) from = NULL;
     BW_AUTO(object) copy = NULL;
@@ -201,10 +202,14 @@ static bw_result change_key(struct bw_session *session, const struct bw_object *
 /* What the template may say of a master key: the rest is as the region has it. */
 static bw_result check_key_change(const struct bw_object *before, const struct bw_object *after)
 {
-    static const CK_ATTRIBUTE_TYPE fixed[] = { CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE };
+    static const CK_ATTRIBUTE_TYPE fixed[] = {
+        CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE,
+    };
 
-    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-        BW_CHECK(bw_bytes_equal(bw_attributes_bytes(&before->attributes, fixed[i]), bw_attributes_bytes(&after->attributes, fixed[i])), BW_ATTRIBUTE_READ_ONLY, "the region keeps no such change");
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+        bw_bytes was = bw_attributes_bytes(&before->attributes, fixed[i]), wanted = bw_attributes_bytes(&after->attributes, fixed[i]);
+        BW_CHECK(bw_bytes_equal(was, wanted), BW_ATTRIBUTE_READ_ONLY, "the region keeps no such change");
+    }
     unsigned gained = bw_token_uses_wanted(&after->attributes) & ~bw_token_uses_wanted(&before->attributes);
     BW_CHECK(gained == 0, BW_ATTRIBUTE_READ_ONLY, "a key's uses may only be narrowed");
     return bw_success();

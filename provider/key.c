@@ -14,14 +14,16 @@ static const uint8_t edwards25519[] = "\x13\x0c" "edwards25519";
 
 /* ---- what the template asks for ---- */
 
-static bw_result check_mechanism(struct bw_session *session, const CK_MECHANISM *mechanism, unsigned use, struct bw_arena *arena, struct bw_parameters *ret_parameters)
+static bw_result check_mechanism(struct bw_session *session, const CK_MECHANISM *mechanism, unsigned use,
+                                 struct bw_arena *arena, struct bw_parameters *ret_parameters)
 {
     BW_TRY(bw_parameters_parse(mechanism, use, arena, ret_parameters));
     BW_CHECK(bw_slot_offers(session->slot, ret_parameters->mechanism.row->type), BW_MECHANISM_INVALID, "the region's HSM does not offer it");
     return bw_success();
 }
 
-static bw_result take_template(struct bw_attributes *a, CK_OBJECT_CLASS class, enum bw_occasion occasion, struct bw_template wanted)
+static bw_result take_template(struct bw_attributes *a, CK_OBJECT_CLASS class, enum bw_occasion occasion,
+                               struct bw_template wanted)
 {
     BW_TRY(bw_attributes_set_ulong(a, CKA_CLASS, class));
     return bw_attributes_take(a, occasion, wanted.attributes, wanted.count);
@@ -43,6 +45,7 @@ static struct bw_session_key session_key_of(const struct bw_attributes *a)
         .length      = len == CK_UNAVAILABLE_INFORMATION ? 0 : (unsigned)len,
         .uses        = bw_token_uses_wanted(a) & bw_token_uses_of(type),
         .extractable = bw_attributes_bool(a, CKA_EXTRACTABLE),
+        .release     = bw_attributes_bool(a, CKA_EXTRACTABLE) && !bw_attributes_bool(a, CKA_SENSITIVE),
     };
 }
 
@@ -91,7 +94,8 @@ static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key
     return bw_attributes_set_ulong(a, CKA_VALUE_LEN, key->length);
 }
 
-static bw_result add_sealed(struct bw_session *session, const struct bw_attributes *a, const struct bw_sealed_key *key, struct birth birth, CK_OBJECT_HANDLE *ret_key)
+static bw_result add_sealed(struct bw_session *session, const struct bw_attributes *a, const struct bw_sealed_key *key,
+                            struct birth birth, CK_OBJECT_HANDLE *ret_key)
 {
     BW_AUTO(object) object = NULL;
 
@@ -102,7 +106,8 @@ static bw_result add_sealed(struct bw_session *session, const struct bw_attribut
     return bw_objects_add(session, object, ret_key);
 }
 
-static bw_result generate_session_key(struct bw_session *session, const struct bw_mechanism *mechanism, const struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+static bw_result generate_session_key(struct bw_session *session, const struct bw_mechanism *mechanism,
+                                      const struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
 {
     struct bw_session_key template = session_key_of(a);
     struct bw_sealed_key  key;
@@ -130,7 +135,8 @@ static bw_result check_secrecy(const struct bw_attributes *a)
     return bw_success();
 }
 
-static bw_result create_master_key(struct bw_session *session, const struct bw_attributes *a, const struct bw_spec_row *spec, unsigned uses, struct bw_arena *arena, bw_key_id *ret_id)
+static bw_result create_master_key(struct bw_session *session, const struct bw_attributes *a, const struct bw_spec_row *spec,
+                                   unsigned uses, struct bw_arena *arena, bw_key_id *ret_id)
 {
     struct bw_new_key new_key = {
         .spec   = spec->spec,
@@ -157,7 +163,8 @@ static bw_result handle_of(struct bw_session *session, const bw_key_id *id, CK_O
     return bw_success();
 }
 
-static bw_result generate_master_key(struct bw_session *session, const struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+static bw_result generate_master_key(struct bw_session *session, const struct bw_attributes *a, struct bw_arena *arena,
+                                     CK_OBJECT_HANDLE *ret_key)
 {
     CK_KEY_TYPE type = bw_attributes_ulong(a, CKA_KEY_TYPE);
     const struct bw_spec_row *spec = spec_of(type, 8 * bw_attributes_ulong(a, CKA_VALUE_LEN), (bw_bytes){ NULL, 0 });
@@ -168,7 +175,8 @@ static bw_result generate_master_key(struct bw_session *session, const struct bw
     return handle_of(session, &id, CKO_SECRET_KEY, ret_key);
 }
 
-static bw_result generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted, struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+static bw_result generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted,
+                          struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
 {
     struct bw_parameters p;
 
@@ -181,7 +189,8 @@ static bw_result generate(struct bw_session *session, const CK_MECHANISM *mechan
     return generate_session_key(session, &p.mechanism, a, arena, ret_key);
 }
 
-bw_result bw_key_generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
+bw_result bw_key_generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted,
+                          CK_OBJECT_HANDLE *ret_key)
 {
     struct bw_arena arena = { 0 };
     struct bw_attributes attributes = { 0 };
@@ -257,7 +266,8 @@ bw_result bw_key_generate_pair(struct bw_session *session, const CK_MECHANISM *m
 
 /* ---- wrap ---- */
 
-static bw_result wrapping_key(struct bw_session *session, CK_OBJECT_HANDLE handle, const struct bw_mechanism_row *mechanism, CK_ATTRIBUTE_TYPE allowed, struct bw_object **ret_key)
+static bw_result wrapping_key(struct bw_session *session, CK_OBJECT_HANDLE handle, const struct bw_mechanism_row *mechanism,
+                              CK_ATTRIBUTE_TYPE allowed, struct bw_object **ret_key)
 {
     BW_AUTO(object) key = NULL;
 
@@ -288,7 +298,8 @@ struct wrap {
     struct bw_arena      arena;
 };
 
-static bw_result open_wrap(struct bw_session *session, struct wrap *w, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key)
+static bw_result open_wrap(struct bw_session *session, struct wrap *w, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                           CK_OBJECT_HANDLE key)
 {
     BW_TRY(check_mechanism(session, mechanism, BW_USE_WRAP, &w->arena, &w->parameters));
     BW_TRY(wrapping_key(session, wrapping, w->parameters.mechanism.row, CKA_WRAP, &w->wrapping));
@@ -326,7 +337,8 @@ static bw_result wrap(struct bw_session *session, struct wrap *w, struct bw_out 
     return bw_out_write(out, wrapped);
 }
 
-bw_result bw_key_wrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key, struct bw_out out)
+bw_result bw_key_wrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                      CK_OBJECT_HANDLE key, struct bw_out out)
 {
     struct wrap w = { 0 };
 
@@ -355,7 +367,8 @@ struct coming {
     struct bw_arena      arena;
 };
 
-static bw_result ask_for_key(struct bw_session *session, struct coming *c, const struct bw_mechanism *mechanism, const struct bw_session_key *template, struct bw_sealed_key *ret_key)
+static bw_result ask_for_key(struct bw_session *session, struct coming *c, const struct bw_mechanism *mechanism,
+                             const struct bw_session_key *template, struct bw_sealed_key *ret_key)
 {
     const struct bw_remote *remote = &session->slot->remote;
     bw_result r = c->use == BW_USE_UNWRAP
@@ -406,13 +419,16 @@ static bw_result bring_and_clear(struct bw_session *session, struct coming *c, C
 bw_result bw_key_unwrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping, bw_bytes wrapped,
                         struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
 {
-    struct coming c = { .mechanism = mechanism, .handle = unwrapping, .use = BW_USE_UNWRAP, .allowed = CKA_UNWRAP, .wrapped = wrapped, .wanted = wanted };
+    struct coming c = {
+        .mechanism = mechanism, .handle = unwrapping, .use = BW_USE_UNWRAP, .allowed = CKA_UNWRAP, .wrapped = wrapped, .wanted = wanted,
+    };
 
     BW_CHECK(wrapped.len > 0 && wrapped.len <= BW_WRAPPED_MAX, BW_DATA_LENGTH, "the wrapped key's length");
     return bring_and_clear(session, &c, ret_key);
 }
 
-bw_result bw_key_derive(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base, struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
+bw_result bw_key_derive(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,
+                        struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
 {
     struct coming c = { .mechanism = mechanism, .handle = base, .use = BW_USE_DERIVE, .allowed = CKA_DERIVE, .wanted = wanted };
 

@@ -115,6 +115,7 @@ static V1(SessionKeyTemplate) *put_template(const struct bw_session_key *key, st
     message->base.n_uses      = put_uses(key->uses, message->uses);
     message->base.uses        = message->uses;
     message->base.extractable = key->extractable;
+    message->base.release     = key->release;
     return &message->base;
 }
 

@@ -43,7 +43,8 @@ struct bw_session_key {
     CK_KEY_TYPE key_type;
     unsigned    length;      /* bytes; 0: what comes out */
     unsigned    uses;        /* enum bw_use */
-    bool        extractable; /* ask for the value itself */
+    bool        extractable; /* another key may wrap it */
+    bool        release;     /* ask for the value itself */
 };
 
 struct bw_sealed_key {

@@ -42,7 +42,8 @@ const char *bw_audit_origin(struct bw_audit *audit, uint32_t log); /* lives as l
 struct bw_audit_entry {
     struct bw_audit_entry *next;
     struct bw_record       record;
-    /* Under the log's order, just before the record is written. May turn the record into a denial. NULL: nothing to ask. */
+    /* Under the log's order, just before the record is written. May turn the record into a denial. NULL: nothing to ask.
+     * Holds the log's write lock: may take the registry's to read, may not call back into audit. */
     void                 (*confirm)(struct bw_audit_entry *entry);
     /* When the record is durable (BW_OK, index set) or cannot be (BW_AUDIT_UNAVAILABLE). Any thread; the entry is the callee's again. */
     void                 (*done)(struct bw_audit_entry *entry, bw_result written);

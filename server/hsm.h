@@ -125,8 +125,10 @@ bw_result bw_hsm_wrap(struct bw_hsm_object *key, const struct bw_mechanism *mech
 /* A session object of a value that a caller holds itself, so that it can be wrapped (when what->extractable): an AES key, or
  * 1 to 4096 bytes of CKK_GENERIC_SECRET. */
 bw_result bw_hsm_import_session(struct bw_token *token, bw_bytes value, const struct bw_session_key *what, struct bw_hsm_object **ret_object);
-/* CKA_CHECK_VALUE, 3 bytes; and the value itself, only of keys made extractable for an allowed release. */
-bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[static 3]);
+/* CKA_CHECK_VALUE (PKCS#11 v3.0, Base 4.10.2). ret_has_check false: the HSM tells none, and the key
+ * is none that could encrypt a block. */
+bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[static 3], bool *ret_has_check);
+/* The value itself, only of keys made extractable for an allowed release. */
 bw_result bw_hsm_reveal(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_value);
 
 /* ---- use ----

@@ -17,8 +17,8 @@ static char *unconst(const char *text)
 
 static bool is_offered(const struct bw_hsm *hsm, const struct bw_mechanism_row *mechanism)
 {
-    if (mechanism->travels_as != mechanism->type)
-        return false; /* its hash is taken in the application */
+    if (mechanism->travels_as != mechanism->type || mechanism->uses == BW_USE_DIGEST)
+        return false; /* hashes are taken in the application */
     for (unsigned use = 1; use <= BW_USE_GENERATE_PAIR; use <<= 1)
         if ((mechanism->uses & use) != 0 && bw_hsm_offers(hsm, mechanism->type, use))
             return true;

@@ -40,21 +40,22 @@ static bw_result read_template(struct bw_daemon *daemon, const struct bw_job *jo
 
 /* Seals it, and reveals it when the template asks and the policy allows. */
 static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct bw_hsm_object *object, const struct bw_session_key *what,
-                          Bailiwick__V1__SealedKey **ret_key)
+                          bool release, Bailiwick__V1__SealedKey **ret_key)
 {
     struct bw_arena *arena = &job->call->arena;
     Bailiwick__V1__SealedKey *key = bw_arena_alloc(arena, sizeof *key);
     uint8_t *check = bw_arena_alloc(arena, 3);
     bw_bytes sealed, value;
+    bool has_check;
 
     BW_CHECK(key != NULL && check != NULL, BW_NO_MEMORY, "reply");
     bailiwick__v1__sealed_key__init(key);
     BW_TRY(bw_hsm_seal(object, arena, &sealed));
-    BW_TRY(bw_hsm_check_value(object, check));
+    BW_TRY(bw_hsm_check_value(object, check, &has_check));
     key->sealed = bw_wire_data(sealed);
     key->length = what->length;
-    key->check  = bw_wire_data(bw_bytes_of(check, 3));
-    if (what->extractable && bw_ok(bw_authorise_release(daemon, job))) {
+    key->check  = bw_wire_data(bw_bytes_of(check, has_check ? 3 : 0));
+    if (release && what->extractable && bw_ok(bw_authorise_release(daemon, job))) {
         BW_TRY(bw_hsm_reveal(object, arena, &value));
         key->value          = bw_wire_data(value);
         job->reply.released = true;
@@ -75,7 +76,7 @@ bw_result bw_op_generate_key(struct bw_daemon *daemon, struct bw_job *job)
 
     Bailiwick__V1__GenerateKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, job, object, &what, &reply->key);
+    return describe(daemon, job, object, &what, request->template_->release, &reply->key);
 }
 
 bw_result bw_op_unwrap_key(struct bw_daemon *daemon, struct bw_job *job)
@@ -91,7 +92,7 @@ bw_result bw_op_unwrap_key(struct bw_daemon *daemon, struct bw_job *job)
 
     Bailiwick__V1__UnwrapKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, job, object, &what, &reply->key);
+    return describe(daemon, job, object, &what, request->template_->release, &reply->key);
 }
 
 bw_result bw_op_derive_key(struct bw_daemon *daemon, struct bw_job *job)
@@ -107,7 +108,7 @@ bw_result bw_op_derive_key(struct bw_daemon *daemon, struct bw_job *job)
 
     Bailiwick__V1__DeriveKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, job, object, &what, &reply->key);
+    return describe(daemon, job, object, &what, request->template_->release, &reply->key);
 }
 
 static bw_result unseal_wrapped(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, struct bw_hsm_object **ret_target)

@@ -11,34 +11,20 @@ typedef Bailiwick__V1__RecordContext   context_message;
 
 /* ---- text ---- */
 
-/* Length of the UTF-8 sequence (RFC 3629) at the front of text, 0 when there is none or it is a control character. */
-static size_t character_len(const unsigned char *text)
+static bool is_control(const char *at)
 {
-    static const struct { unsigned char mask, lead; uint32_t least; } forms[] = {
-        { 0x80, 0x00, 0x20 }, { 0xe0, 0xc0, 0xa0 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 },
-    };
-
-    for (size_t more = 0; more < ARRAY_LEN(forms); more++) {
-        if ((text[0] & forms[more].mask) != forms[more].lead)
-            continue;
-        uint32_t point = text[0] & (unsigned char)~forms[more].mask;
-        for (size_t i = 1; i <= more; i++) {
-            if ((text[i] & 0xc0) != 0x80)
-                return 0;
-            point = point << 6 | (text[i] & 0x3f);
-        }
-        bool surrogate = point >= 0xd800 && point <= 0xdfff;
-        return point >= forms[more].least && point <= 0x10ffff && point != 0x7f && !surrogate ? more + 1 : 0;
-    }
-    return 0;
+    unsigned char first = (unsigned char)at[0], second = (unsigned char)at[1];
+    return first < 0x20 || first == 0x7f || (first == 0xc2 && second < 0xa0); /* U+0080 to U+009F */
 }
 
 /* A reader's protobuf library refuses a whole record for one bad string, so none gets in. */
 static char *checked(const char *text)
 {
-    for (const char *at = text; *at != '\0';) {
-        size_t len = character_len((const unsigned char *)at);
-        if (len == 0)
+    const char *end = text + strlen(text);
+
+    for (const char *at = text; at < end;) {
+        size_t len = bw_utf8_len(bw_bytes_of(at, (size_t)(end - at)));
+        if (len == 0 || is_control(at))
             return (char *)(uintptr_t)"?";
         at += len;
     }

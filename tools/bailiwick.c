@@ -26,23 +26,23 @@ static const struct bw_option global_options[] = {
     { 0 }
 };
 
-static void print_options(const char *title, const struct bw_option *row)
+static void print_options(FILE *to, const char *title, const struct bw_option *row)
 {
     if (row->name != NULL)
-        (void)printf("\n%s\n", title);
+        (void)fprintf(to, "\n%s\n", title);
     for (; row->name != NULL; row++) {
         char left[48];
         (void)snprintf(left, sizeof left, "--%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
-        (void)printf("  %-24s %s%s\n", left, row->help,
-                     row->kind == BW_OPTION_NEEDED ? " (needed)" : row->kind == BW_OPTION_MANY ? " (may be repeated)" : "");
+        (void)fprintf(to, "  %-24s %s%s\n", left, row->help,
+                      row->kind == BW_OPTION_NEEDED ? " (needed)" : row->kind == BW_OPTION_MANY ? " (may be repeated)" : "");
     }
 }
 
 static void print_command(const struct command *command)
 {
     (void)printf("usage: bailiwick %s%s%s [option...]\n\n%s\n", command->words, *command->operands ? " " : "", command->operands, command->help);
-    print_options("options", command->options);
-    print_options("options of every command", global_options);
+    print_options(stdout, "options", command->options);
+    print_options(stdout, "options of every command", global_options);
 }
 
 static bool is_of_family(const struct command *command, const char *family)
@@ -60,6 +60,7 @@ static void print_commands(FILE *to, const char *family)
             (void)snprintf(left, sizeof left, "%s %s", commands[i].words, commands[i].operands);
             (void)fprintf(to, "  %-34s %s\n", left, commands[i].help);
         }
+    print_options(to, "options of every command", global_options);
     (void)fprintf(to, "\nbailiwick COMMAND --help tells a command's options; bailiwick(1) tells everything.\n");
 }
 

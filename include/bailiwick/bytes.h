@@ -57,6 +57,9 @@ void  bw_arena_clear(struct bw_arena *arena);
 void bw_hex(bw_bytes bytes, char *text);
 bool bw_unhex(const char *text, size_t text_len, uint8_t *bytes); /* text_len even, lower or upper case; false: not hexadecimal */
 
+/* Length of the UTF-8 character (RFC 3629) at the front, 1 to 4 bytes; 0: there is none. */
+size_t bw_utf8_len(bw_bytes text);
+
 /* memset that the compiler keeps. */
 void bw_wipe(void *memory, size_t len);
 

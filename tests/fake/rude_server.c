@@ -20,7 +20,9 @@ static void must(bool done, const char *what)
 
 /* ---- what it says ---- */
 
-static const unsigned char settings[] = { 0, 0, 0, 4, 0, 0, 0, 0, 0 };  /* RFC 9113 6.5: none of them changed */
+/* SETTINGS_INITIAL_WINDOW_SIZE of 2 MiB, WINDOW_UPDATE of 64 MiB: RFC 9113 6.5, 6.9. The client may send all it has. */
+static const unsigned char settings[] = { 0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0x20, 0, 0, /**/ 0, 0, 4, 8, 0, 0, 0, 0, 0, 4, 0, 0, 0 };
+static const unsigned char cancel[]   = { 0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8 };        /* RST_STREAM of stream 1: 6.4, 7 */
 
 /* A HEADERS frame for stream 1: ":status: 200" (HPACK index 8), "content-type: application/grpc" as a literal */
 static const unsigned char headers[] = "\0\0\x14\x01\x04\0\0\0\x01" "\x88\x0f\x10\x10" "application/grpc";
@@ -51,8 +53,10 @@ static void hear_out(struct rude_server *server, SSL *ssl)
 {
     char bytes[4096];
 
-    for (int n; (n = SSL_read(ssl, bytes, sizeof bytes)) > 0;)
+    for (int n; (n = SSL_read(ssl, bytes, sizeof bytes)) > 0;) {
         server->bytes += (unsigned)n;
+        server->cancelled += memmem(bytes, (size_t)n, cancel, sizeof cancel) != NULL;
+    }
 }
 
 static void answer(struct rude_server *server, SSL *ssl, const unsigned char *data, size_t len)
@@ -80,10 +84,15 @@ static void converse(struct rude_server *server, SSL *ssl)
     case RUDE_LEAVES:
         say(ssl, settings, sizeof settings);
         hear_request(server, ssl);
+        (void)poll(NULL, 0, 20); /* large requests have filled the client's socket by now */
         break;
     case RUDE_SILENT:
         say(ssl, settings, sizeof settings);
         wait_for_end(server);
+        break;
+    case RUDE_DEAF:
+        say(ssl, settings, sizeof settings);
+        hear_out(server, ssl);
         break;
     case RUDE_COMPRESSES:
         answer(server, ssl, compressed, sizeof compressed - 1);
@@ -180,8 +189,10 @@ void rude_server_start(struct rude_server *server)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof address;
+    int little = 4096;
 
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(server->listener, SOL_SOCKET, SO_RCVBUF, &little, sizeof little); /* so that a client's socket fills up */
     must(server->listener >= 0 && bind(server->listener, (struct sockaddr *)&address, len) == 0 && listen(server->listener, 16) == 0 &&
          getsockname(server->listener, (struct sockaddr *)&address, &len) == 0, "listen");
     server->port = ntohs(address.sin_port);

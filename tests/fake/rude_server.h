@@ -14,6 +14,7 @@ enum rudeness {
     RUDE_OTHER_PROTOCOL,  /* TLS, and no h2 in ALPN */
     RUDE_LEAVES,          /* TLS and SETTINGS, then a reset when the first request comes */
     RUDE_SILENT,          /* TLS and SETTINGS, then never reads again */
+    RUDE_DEAF,            /* TLS and SETTINGS, then reads and never answers */
     RUDE_COMPRESSES,      /* answers with a compressed message */
     RUDE_ENDLESS,         /* answers with a message that is said to have 4 GiB */
     RUDE_NO_ANSWER        /* ends the stream with neither message nor status */
@@ -29,6 +30,7 @@ struct rude_server {
     atomic_uint    connections;  /* accepted */
     atomic_uint    resumed;      /* handshakes that took up an earlier session */
     atomic_uint    bytes;        /* received inside TLS */
+    atomic_uint    cancelled;    /* RST_STREAM frames for stream 1 that said CANCEL; counted by RUDE_DEAF */
 };
 
 void rude_server_start(struct rude_server *server);

@@ -85,9 +85,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void prepare(struct bw_job *job, const char *caller, const char *method, int key, const char *region, const char *tenant, uint32_t version)
+static void prepare(struct bw_job *job, struct bw_call *call, const char *caller, const char *method, int key, const char *region, const char *tenant, uint32_t version)
 {
-    *job = (struct bw_job){ .method = bw_method_by_name(method) };
+    *job = (struct bw_job){ .method = bw_method_by_name(method), .call = call };
     assert_non_null(job->method);
     if (caller != NULL) {
         job->caller.known = true;
@@ -176,15 +176,17 @@ static void each_question_has_its_answer(void **state)
     struct bw_daemon *daemon = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bw_call call = { 0 };
         struct bw_job job;
 
-        prepare(&job, cases[i].caller, cases[i].method, cases[i].key, cases[i].region, cases[i].tenant, cases[i].version);
+        prepare(&job, &call, cases[i].caller, cases[i].method, cases[i].key, cases[i].region, cases[i].tenant, cases[i].version);
         bw_result r = bw_authorise(daemon, &job);
         if (r.code != cases[i].code)
             fail_msg("%s: %s", cases[i].why, bw_code_row(r.code)->name);
         if (r.code == BW_WRONG_REGION)
             assert_string_equal(job.reply.home_region, cases[i].region);
         bw_grant_free(job.grant);
+        bw_arena_clear(&call.arena);
     }
 }
 
@@ -208,11 +210,12 @@ static void what_moved_meanwhile_counts(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(meanwhile); i++) {
         void *fresh;
+        struct bw_call call = { 0 };
         struct bw_job job;
 
         set_up(&fresh);
         struct bw_daemon *daemon = fresh;
-        prepare(&job, APP, "Decrypt", K_ENABLED, EU, "acme", 0);
+        prepare(&job, &call, APP, "Decrypt", K_ENABLED, EU, "acme", 0);
         assert_true(bw_ok(bw_authorise(daemon, &job)));
         meanwhile[i].moves(daemon->registry);
         bw_result r = bw_authorise_again(daemon, &job);

@@ -150,6 +150,18 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Until the server has seen so many requests in all. */
+static void await_requests(const struct echo_server *server, unsigned count)
+{
+    int64_t begun = now_ms();
+
+    while (server->notes->requests < count) {
+        if (now_ms() - begun > 10 * 1000)
+            fail_msg("%u requests instead of %u", server->notes->requests, count);
+        (void)usleep(1000);
+    }
+}
+
 static unsigned open_descriptors(void)
 {
     DIR *folder = opendir("/proc/self/fd");
@@ -437,6 +449,7 @@ static const struct { const char *why; enum rudeness rudeness; enum bw_code code
     { "does not offer HTTP/2",             RUDE_OTHER_PROTOCOL, BW_TLS_REFUSED },
     { "leaves when the request comes",     RUDE_LEAVES,         BW_UNREACHABLE },
     { "stops reading",                     RUDE_SILENT,         BW_DEADLINE },
+    { "never answers",                     RUDE_DEAF,           BW_DEADLINE },
     { "compresses though nobody asked",    RUDE_COMPRESSES,     BW_PROTOCOL_BROKEN },
     { "announces an endless message",      RUDE_ENDLESS,        BW_PROTOCOL_BROKEN },
     { "ends the stream without an answer", RUDE_NO_ANSWER,      BW_PROTOCOL_BROKEN },
@@ -454,12 +467,57 @@ static void a_server_that_misbehaves_harms_only_the_call(void **state)
         struct bw_client *client = client_of(server.port, 400);
         int64_t begun = now_ms();
         expect(call(client, "/test/Echo", false), rude[i].code);
-        assert_in_range(now_ms() - begun, 0, 450);
+        assert_in_range(now_ms() - begun, 0, 600);
         bw_client_free(client);
         rude_server_stop(&server);
     }
     assert_int_equal(world.sigpipes, 0);
     assert_int_equal(open_descriptors(), before);
+}
+
+static void *send_much(void *data)
+{
+    static const uint8_t request[BW_MESSAGE_MAX];
+    struct bw_arena arena = { 0 };
+    bw_bytes reply;
+    enum bw_code code = bw_client_call(data, "/test/Echo", bw_bytes_of(request, sizeof request), false, &arena, &reply, NULL).code;
+
+    bw_arena_clear(&arena);
+    return (void *)(uintptr_t)code;
+}
+
+/* Together they fill the client's socket, so that there is something left to send into it after the reset. */
+static void a_reset_in_the_middle_of_large_requests_raises_no_signal(void **state)
+{
+    struct rude_server server = { .rudeness = RUDE_LEAVES, .ca_file = world.ca_file, .certificate_file = world.node_certificate, .key_file = world.node_key };
+    pthread_t threads[8];
+    void *code;
+
+    (void)state;
+    rude_server_start(&server);
+    struct bw_client *client = client_of(server.port, 1000);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, send_much, client), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        (void)pthread_join(threads[i], &code);
+        assert_int_equal((uintptr_t)code, BW_UNREACHABLE);
+    }
+    bw_client_free(client);
+    rude_server_stop(&server);
+    assert_int_equal(world.sigpipes, 0);
+}
+
+static void a_server_that_never_answers_is_told_to_stop(void **state)
+{
+    struct rude_server server = { .rudeness = RUDE_DEAF, .ca_file = world.ca_file, .certificate_file = world.node_certificate, .key_file = world.node_key };
+
+    (void)state;
+    rude_server_start(&server);
+    struct bw_client *client = client_of(server.port, 200);
+    expect(call(client, "/test/Echo", true), BW_DEADLINE);
+    bw_client_free(client);
+    rude_server_stop(&server);
+    assert_int_equal(server.cancelled, 1);
 }
 
 static void a_session_is_resumed(void **state)
@@ -479,18 +537,23 @@ static void a_session_is_resumed(void **state)
 
 /* ---- time ---- */
 
+/* On a busy machine a wake-up may come late; the best of a few calls tells what the client itself adds. */
 static void the_deadline_holds_and_the_server_knows_it(void **state)
 {
     struct bw_client *client = client_of(world.server.port, 300);
+    int64_t best = INT64_MAX;
 
     (void)state;
     expect(call(client, "/test/Echo", false), BW_OK);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         int64_t begun = now_ms();
         expect(call(client, "/test/Hold", true), BW_DEADLINE);
-        assert_in_range(now_ms() - begun, 299, 320);
-        assert_in_range(world.server.notes->deadline_ms, 250, 300);
+        int64_t took = now_ms() - begun;
+        assert_in_range(took, 290, 450); /* the server may see it come first */
+        assert_in_range(world.server.notes->deadline_ms, 200, 300);
+        best = took < best ? took : best;
     }
+    assert_in_range(best, 290, 303);
     bw_client_free(client);
 }
 
@@ -506,7 +569,7 @@ static void a_server_that_is_not_there_is_waited_for_until_the_deadline(void **s
     struct bw_client *client = client_of(server.port, 300);
     int64_t begun = now_ms();
     expect(call(client, "/test/Echo", false), BW_UNREACHABLE);
-    assert_in_range(now_ms() - begun, 299, 320);
+    assert_in_range(now_ms() - begun, 299, 450);
     bw_client_free(client);
     echo_server_free(&server);
 }
@@ -698,7 +761,7 @@ static void an_endpoint_that_hangs_takes_at_most_half_the_time(void **state)
     struct bw_client *client = new_client(&options);
     int64_t begun = now_ms();
     expect(call(client, "/test/Echo", false), BW_OK);
-    assert_in_range(now_ms() - begun, 299, 400);
+    assert_in_range(now_ms() - begun, 299, 550);
     bw_client_free(client);
     (void)close(mute);
 }
@@ -803,8 +866,7 @@ static void a_call_that_gives_up_makes_room(void **state)
     echo_server_start(&server);
     struct bw_client *client = client_of(server.port, 300);
     assert_int_equal(pthread_create(&thread, NULL, hold, client), 0);
-    while (server.notes->requests == 0)
-        (void)usleep(1000);
+    await_requests(&server, 1);
     (void)usleep(50 * 1000); /* so that the second call has time left when the first gives up */
     expect(call(client, "/test/Echo", false), BW_OK);
     assert_int_equal(server.notes->requests, 2);
@@ -851,8 +913,7 @@ static void cancelling_frees_those_inside(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
         assert_int_equal(pthread_create(&threads[i], NULL, hold, client), 0);
-    while (world.server.notes->requests < before + ARRAY_LEN(threads))
-        (void)usleep(1000);
+    await_requests(&world.server, before + ARRAY_LEN(threads));
     int64_t begun = now_ms();
     bw_client_cancel(client);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
@@ -873,8 +934,7 @@ static void freeing_waits_for_those_inside(void **state)
 
     (void)state;
     assert_int_equal(pthread_create(&thread, NULL, hold, client), 0);
-    while (world.server.notes->requests == before)
-        (void)usleep(1000);
+    await_requests(&world.server, before + 1);
     bw_client_free(client);
     (void)pthread_join(thread, &code);
     assert_int_equal((uintptr_t)code, BW_CANCELLED);
@@ -909,7 +969,7 @@ static void live_as_child(struct bw_client *parents)
 
 static void fork_once(struct bw_client *client)
 {
-    int status;
+    int status = -1;
 
     bw_client_before_fork(client);
     pid_t child = fork();
@@ -1015,6 +1075,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_credential_that_cannot_be_used_is_named),
         cmocka_unit_test(an_endpoint_is_host_and_port),
         cmocka_unit_test(a_server_that_misbehaves_harms_only_the_call),
+        cmocka_unit_test(a_reset_in_the_middle_of_large_requests_raises_no_signal),
+        cmocka_unit_test(a_server_that_never_answers_is_told_to_stop),
         cmocka_unit_test(a_session_is_resumed),
         cmocka_unit_test(the_deadline_holds_and_the_server_knows_it),
         cmocka_unit_test(a_server_that_is_not_there_is_waited_for_until_the_deadline),
