@@ -26,6 +26,7 @@ enum {
     PATH_ROOM       = 4096,
     WAL_PAGES_WANTS = 1000,          /* then the write-ahead log is checkpointed beside the committer, */
     WAL_PAGES_NEEDS = 16 * 1024,     /* and then with the committer stopped, so that it can start again from its beginning */
+    WAL_PAGE_LEN    = 4096 + 24,     /* with its frame's header */
     CLOCK_BACK_US   = 60 * 1000 * 1000
 };
 
@@ -521,7 +522,7 @@ static bw_result init(struct bw_audit *audit, const struct bw_audit_options *opt
     return bw_audit_logs_new(&audit->logs);
 }
 
-static bw_result open_files(struct bw_audit *audit, const char *dir)
+static bw_result open_files(struct bw_audit *audit, const char *dir, bool lay_out)
 {
     char db_path[PATH_ROOM], index_path[PATH_ROOM];
 
@@ -530,6 +531,8 @@ static bw_result open_files(struct bw_audit *audit, const char *dir)
     BW_TRY(path_in(dir, "audit-index.db", index_path));
     BW_TRY(bw_audit_db_open(db_path, &audit->region, BW_AUDIT_DB_WRITES, &audit->db));
     BW_TRY(bw_audit_db_open(db_path, &audit->region, BW_AUDIT_DB_CHECKPOINTS, &audit->checkpointer));
+    if (lay_out)
+        bw_audit_db_lay_out(db_path, (size_t)WAL_PAGES_NEEDS * WAL_PAGE_LEN);
     BW_TRY(bw_audit_space_new(dir, &audit->space));
     BW_TRY(read_heads(audit));
     const struct bw_audit_index_options index = { .db_path = db_path, .index_path = index_path, .region = audit->region, .logs = audit->logs,
@@ -543,7 +546,7 @@ bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit 
 
     BW_CHECK(audit != NULL, BW_NO_MEMORY, "audit");
     BW_TRY(init(audit, options));
-    BW_TRY(open_files(audit, options->dir));
+    BW_TRY(open_files(audit, options->dir, options->lay_out));
 
     *ret_audit = bw_take(&audit);
     return bw_success();

@@ -20,6 +20,7 @@ struct bw_audit_options {
     bw_region   region;
     const char *node;       /* at most BW_PRINCIPAL_MAX bytes */
     const char *host;       /* origins begin with it: <host>/audit/t/<uuid>; a DNS name */
+    bool        lay_out;    /* the write-ahead log's room on the disk beforehand, 64 MiB: for speed from the first record on */
 };
 
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is a log. */

@@ -128,7 +128,7 @@ static void stop_registry(struct bw_daemon *daemon)
 static bw_result start_audit(struct bw_daemon *daemon)
 {
     const struct bw_audit_options options = {
-        .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain,
+        .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain, .lay_out = true,
     };
     bw_result result = bw_audit_open(&options, &daemon->audit);
 
