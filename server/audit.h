@@ -29,6 +29,7 @@ struct bw_audit_options {
     const struct bw_note_signer *signer; /* of checkpoints; copied. NULL: none are signed, and the guard is not looked at */
     bw_audit_alarm_fn alarm; /* may be NULL */
     void             *self;
+    bool        lay_out;    /* the write-ahead log's room on the disk beforehand, 64 MiB: for speed from the first record on */
 };
 
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is a log. */

@@ -151,7 +151,7 @@ static bw_result start_audit(struct bw_daemon *daemon)
 
     const struct bw_audit_options options = {
         .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain,
-        .guard = daemon->config->audit_guard, .signer = &signer, .alarm = tell_checkpoint, .self = daemon,
+        .guard = daemon->config->audit_guard, .signer = &signer, .alarm = tell_checkpoint, .self = daemon, .lay_out = true,
     };
     bw_result result = bw_audit_open(&options, &daemon->audit);
 
@@ -323,4 +323,15 @@ void bw_daemon_reload(struct bw_daemon *daemon)
         bw_log(daemon->log, BW_LOG_NOTICE, "reloaded", { "what", "certificate, key, CA and CRL" });
     else
         bw_log(daemon->log, BW_LOG_ERROR, "not reloaded", { "wrong", message }, { "instead", "what was there stays in use" });
+}
+
+void bw_daemon_tell_counters(struct bw_daemon *daemon)
+{
+    struct bw_audit_stats stats;
+    char records[24], commits[24];
+
+    bw_audit_stats(daemon->audit, &stats);
+    (void)snprintf(records, sizeof records, "%" PRIu64, stats.records);
+    (void)snprintf(commits, sizeof commits, "%" PRIu64, stats.commits);
+    bw_log(daemon->log, BW_LOG_NOTICE, "counters", { "records", records }, { "commits", commits });
 }

@@ -46,4 +46,7 @@ void bw_daemon_stop(struct bw_daemon *daemon);
 /* Certificate, key, CA and CRL anew; what is not valid is told in the log and what was there stays. */
 void bw_daemon_reload(struct bw_daemon *daemon);
 
+/* Into the log: records written and the commits that took them, since the start. */
+void bw_daemon_tell_counters(struct bw_daemon *daemon);
+
 #endif

@@ -10,7 +10,7 @@ die()
     exit 1
 }
 
-# install_missing quickstart|test: the packages of tools/packages that are not there; asks nothing.
+# install_missing quickstart|test|bench: the packages of tools/packages that are not there; asks nothing.
 install_missing()
 {
     local wanted=$1 package purpose
