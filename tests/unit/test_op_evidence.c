@@ -94,7 +94,7 @@ static void a_record_comes_with_all_it_takes_to_prove_it(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(indexes); i++) {
         Bailiwick__V1__GetRecordRequest      request = BAILIWICK__V1__GET_RECORD_REQUEST__INIT;
-        const Bailiwick__V1__GetRecordReply *reply;
+        const Bailiwick__V1__GetRecordReply *reply = NULL;
         struct bw_call call = { 0 };
         struct bw_leaf leaf;
         uint8_t entry[BW_AUDIT_ENTRY_LEN];
@@ -119,7 +119,7 @@ static void a_record_comes_with_all_it_takes_to_prove_it(void **state)
 static void a_checkpoint_is_proven_to_go_on_from_the_callers(void **state)
 {
     Bailiwick__V1__GetCheckpointRequest      request = BAILIWICK__V1__GET_CHECKPOINT_REQUEST__INIT;
-    const Bailiwick__V1__GetCheckpointReply *reply;
+    const Bailiwick__V1__GetCheckpointReply *reply = NULL;
     struct bw_call call = { 0 };
     bw_hash        from_root;
 
@@ -140,7 +140,7 @@ static void a_checkpoint_is_proven_to_go_on_from_the_callers(void **state)
 static void a_query_answers_with_a_checkpoint_when_asked(void **state)
 {
     Bailiwick__V1__QueryRequest      request = BAILIWICK__V1__QUERY_REQUEST__INIT;
-    const Bailiwick__V1__QueryReply *reply;
+    const Bailiwick__V1__QueryReply *reply = NULL;
     struct bw_call call = { 0 };
 
     (void)state;
@@ -162,7 +162,7 @@ static void entries_and_tiles_are_those_of_the_log(void **state)
 {
     Bailiwick__V1__GetEntriesRequest      entries_request = BAILIWICK__V1__GET_ENTRIES_REQUEST__INIT;
     Bailiwick__V1__GetTileRequest         tile_request    = BAILIWICK__V1__GET_TILE_REQUEST__INIT;
-    const Bailiwick__V1__GetEntriesReply *entries;
+    const Bailiwick__V1__GetEntriesReply *entries = NULL;
     const Bailiwick__V1__GetTileReply    *tile;
     struct bw_call call = { 0 };
     bw_hash        hash;
@@ -199,7 +199,7 @@ static void nobody_gets_more_than_his_own_log(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(callers); i++) {
         Bailiwick__V1__GetRecordRequest      request = BAILIWICK__V1__GET_RECORD_REQUEST__INIT;
-        const Bailiwick__V1__GetRecordReply *reply;
+        const Bailiwick__V1__GetRecordReply *reply = NULL;
         struct bw_call call = { 0 };
 
         request.region = callers[i].region;
