@@ -1,6 +1,7 @@
 /* Stage operate: what was granted is done. */
 #include <time.h>
 
+#include "audit.h"
 #include "authorise.h"
 #include "daemon.h"
 #include "dedup.h"
@@ -57,9 +58,16 @@ static bw_result check_mechanism(struct bw_daemon *daemon, const struct bw_job *
     return bw_success();
 }
 
+/* Nothing is done that could not be recorded, or not under its time. */
+static bw_result check_log(struct bw_daemon *daemon, const struct bw_job *job)
+{
+    return job->method->effect == BW_EFFECT_READS ? bw_success() : bw_audit_health(daemon->audit);
+}
+
 bw_result bw_operate(struct bw_daemon *daemon, struct bw_job *job)
 {
     BW_TRY(check_wanted(job));
+    BW_TRY(check_log(daemon, job));
     BW_TRY(check_mechanism(daemon, job));
     if (job->method->effect == BW_EFFECT_CHANGES)
         return bw_dedup_run(daemon, job, operations[job->method->number]);

@@ -6,18 +6,6 @@
 source "$(dirname "$0")/../lib/region.sh"
 kills=${1:-50}
 live_region
-results=$DIR/results
-
-key_name()
-{
-    sed -n 's/.*"name":"\(bw:[^"]*\)".*/\1/p'
-}
-
-# await_results COUNT: returns when that many more lines have come.
-await_results()
-{
-    head -n "$1" < <(tail -n 0 -f --pid="$load" "$results" 2>/dev/null) >/dev/null
-}
 
 # the shell is the daemon's parent: wait returns when it is gone
 kill_daemon()
@@ -41,13 +29,10 @@ make_keys()
 }
 
 key=$(cli_as custodian key create --spec AES_256 | key_name)
-touch "$results" "$DIR/promised"
+touch "$DIR/promised"
 make_keys &
 maker=$!
-mkfifo "$DIR/load-on"
-"$BW_BUILD/tests/load" "$BAILIWICK_PKCS11_CONFIG" "$key" 8 <"$DIR/load-on" >"$results" &
-load=$!
-exec 3>"$DIR/load-on"
+start_load "$key"
 
 for ((kill = 1; kill <= kills; kill++)); do
     await_results $((RANDOM % 400 + 1))
@@ -57,12 +42,11 @@ done
 await_results 100
 touch "$DIR/enough"
 wait "$maker"
-exec 3>&-
-wait "$load"
+stop_load
 
 cli_as auditor audit query >"$DIR/records"
 cli_as custodian key list >"$DIR/keys"
 cli_as app wrap --key "$key" <<<"still serving" | cli_as app unwrap | grep -qx "still serving"
 region_stop "$DIR/eu-central"
-/usr/bin/python3 "$(dirname "$0")/check_kills.py" "$kills" "$results" "$DIR/records" "$DIR/promised" "$DIR/keys" \
+/usr/bin/python3 "$(dirname "$0")/check_results.py" "$kills kills" "$DIR/results" "$DIR/records" "$DIR/promised" "$DIR/keys" \
     "$DIR/eu-central/store" "$DIR/eu-central/audit"
