@@ -167,6 +167,61 @@ bw_result bw_object_generate_pair(struct bw_token *token, const struct bw_spec_r
     return r;
 }
 
+/* ---- keeping what came in as a session object ---- */
+
+/* A copy is as SENSITIVE as what it was made of, and SoftHSM refuses to be told so once more; so it is looked at instead. */
+static bw_result check_kept(struct bw_session *session, CK_OBJECT_HANDLE handle)
+{
+    CK_BBOOL sensitive = CK_FALSE, extractable = CK_TRUE;
+    size_t len = sizeof sensitive;
+
+    BW_TRY(bw_attribute_bytes(session, handle, CKA_SENSITIVE, &sensitive, &len));
+    BW_TRY(bw_attribute_bytes(session, handle, CKA_EXTRACTABLE, &extractable, &len));
+    BW_CHECK(sensitive && !extractable, BW_HSM_FAILED, "the HSM would let the key out");
+    return bw_success();
+}
+
+static bw_result copy_to_token(struct bw_session *session, const struct bw_hsm_object *object, bw_bytes cka_id, const char *label,
+                               CK_OBJECT_HANDLE *ret_handle)
+{
+    struct bw_template t = { 0 };
+
+    bw_template_flag(&t, CKA_TOKEN, true);
+    bw_template_flag(&t, CKA_EXTRACTABLE, false);
+    bw_template_add(&t, CKA_ID, cka_id);
+    bw_template_add(&t, CKA_LABEL, bw_bytes_text(label));
+    return BW_RV(session, session->token->hsm->f->C_CopyObject(session->handle, object->own, t.rows, t.count, ret_handle), BW_HSM_FAILED);
+}
+
+static bw_result keep(struct bw_session *session, const struct bw_hsm_object *object, const bw_key_id *id, uint32_t version, const char *label)
+{
+    struct bw_hsm_object kept = { .key_type = object->key_type, .bits = object->bits };
+    struct bw_hsm_index_entry there;
+    uint8_t cka_id[BW_CKA_ID_LEN];
+
+    BW_CHECK(!is_indexed(session->token, id, version, &there), BW_ALREADY_EXISTS, "a key version of this id");
+    cka_id_of(id, version, cka_id);
+    BW_TRY(copy_to_token(session, object, bw_bytes_of(cka_id, sizeof cka_id), label, &kept.own));
+    bw_result r = check_kept(session, kept.own);
+    if (bw_ok(r))
+        r = add_to_index(session->token, id, version, &kept);
+    if (!bw_ok(r))
+        (void)destroy_handle(session, kept.own); /* what stays is found when intents are resolved at start */
+    return r;
+}
+
+bw_result bw_object_keep(struct bw_hsm_object *object, const bw_key_id *id, uint32_t version, const char *label)
+{
+    struct bw_session *session;
+
+    BW_TRY(bw_object_use(object, &session));
+    (void)pthread_mutex_lock(&session->token->hsm->creation);
+    bw_result r = keep(session, object, id, version, label);
+    (void)pthread_mutex_unlock(&session->token->hsm->creation);
+    bw_session_give(session);
+    return r;
+}
+
 /* ---- finding ---- */
 
 /* A copy as a session object, made in the holder. An HSM that makes none is used through its token object. */
@@ -331,6 +386,11 @@ static const struct service {
                           { .key_type = CKK_GENERIC_SECRET, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_GENERIC_SECRET_KEY_GEN } },
     [BW_SERVICE_TEST] = { { "bailiwick-test" }, "bailiwick health test key",
                           { .key_type = CKK_AES, .bits = 256, .uses = BW_USE_ENCRYPT | BW_USE_DECRYPT, .generator = CKM_AES_KEY_GEN } },
+    [BW_SERVICE_IMPORT] = { { "bailiwick-imprt" }, "bailiwick import wrapping key",
+                            { .key_type = CKK_RSA, .bits = 4096, .uses = BW_USE_WRAP | BW_USE_UNWRAP, .generator = CKM_RSA_PKCS_KEY_PAIR_GEN } },
+    [BW_SERVICE_ATTEST] = { { "bailiwick-attst" }, "bailiwick attestation key",
+                            { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN,
+                              .curve = { (const uint8_t *)"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10 } } },
 };
 
 bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct bw_hsm_object **ret_object)
@@ -343,8 +403,26 @@ bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct
         return r;
     cka_id_of(&row->id, 0, cka_id);
     struct making making = { &row->spec, bw_bytes_of(cka_id, sizeof cka_id), bw_bytes_text(row->label) };
-    r = generate_serialised(token, &making, &row->id, 0, NULL);
+    struct bw_buf public_key = { 0 };
+    r = generate_serialised(token, &making, &row->id, 0, &public_key);
+    bw_buf_clear(&public_key);
     if (!bw_ok(r) && r.code != BW_ALREADY_EXISTS) /* another thread's, a moment ago */
         return r;
     return bw_object_of_version(token, &row->id, 0, ret_object);
+}
+
+bw_result bw_service_public_key(struct bw_token *token, enum bw_service service, struct bw_buf *ret_spki)
+{
+    const struct service *row = &services[service];
+    struct bw_hsm_index_entry entry;
+    struct bw_hsm_object *object;
+    struct bw_session *session;
+
+    BW_TRY(bw_service_key(token, service, &object)); /* makes it, the first time */
+    bw_hsm_object_unref(object);
+    BW_CHECK(is_indexed(token, &row->id, 0, &entry), BW_NO_SUCH_KEY, "no such key of our own");
+    BW_TRY(bw_session_take(token, &session));
+    bw_result r = bw_public_key_read(session, entry.public_key, row->spec.key_type, ret_spki);
+    bw_session_give(session);
+    return r;
 }

@@ -103,7 +103,9 @@ static void prepare(struct region *region, const struct asking *asking, struct a
     job->call   = &asked->call;
     job->daemon = &region->daemon;
     job->method = bw_method_by_number(asking->method);
-    job->request.message = asking->message;
+    job->request.message   = asking->message;
+    job->request.mechanism = asking->mechanism;
+    job->request.data      = asking->data;
     job->request.request_id_given = asking->request_id != 0;
     memset(job->request.request_id, asking->request_id, sizeof job->request.request_id);
     if (asking->request_id == 0)
