@@ -23,8 +23,7 @@ grep -qx 'region eu-central' "$DIR/own/statement"
 openssl rand -out "$DIR/material" 32
 key=$(hexdump_of "$DIR/material")
 openssl pkeyutl -encrypt -pubin -inkey "$DIR/own/wrapping-key.pem" -pkeyopt rsa_padding_mode:oaep -in "$DIR/material" -out "$DIR/wrapped"
-head -c 47 "$DIR/own/import-token" >"$DIR/bad-token"
-printf 'x' >>"$DIR/bad-token"
+head -c 48 /dev/zero >"$DIR/bad-token"
 expect 1 IMPORT_TOKEN_INVALID cli_as custodian key import-material own --token "$DIR/bad-token" "$DIR/wrapped"
 expect 1 NOT_PERMITTED cli_as app key import-material own --token "$DIR/own/import-token" "$DIR/wrapped"
 answer=$(cli_as custodian key import-material own --token "$DIR/own/import-token" "$DIR/wrapped")
