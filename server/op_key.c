@@ -99,6 +99,15 @@ static bw_result choose_policy(struct bw_job *job, const char *asked, const char
     return bw_success();
 }
 
+static bw_result check_origin(const Bailiwick__V1__CreateKeyRequest *request, const struct bw_spec_row *spec)
+{
+    if (request->origin != BAILIWICK__V1__KEY_ORIGIN__IMPORTED)
+        return bw_success();
+    BW_CHECK_AT(!bw_spec_is_pair(spec), BW_KEY_TYPE, "spec", "only secret keys are imported");
+    BW_CHECK_AT(request->rotation_days == 0, BW_BAD_ARGUMENT, "rotation_days", "imported keys do not rotate by themselves");
+    return bw_success();
+}
+
 static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct bw_key *draft)
 {
     const Bailiwick__V1__CreateKeyRequest *request = (const void *)job->request.message;
@@ -108,6 +117,7 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     BW_CHECK_AT(draft->spec != NULL, BW_BAD_ARGUMENT, "spec", "no such kind of key");
     draft->uses = request->n_uses ? uses_of(request->uses, request->n_uses) : draft->spec->uses;
     BW_CHECK_AT((draft->uses & ~draft->spec->uses) == 0, BW_TEMPLATE_INVALID, "uses", "keys of this kind cannot do that");
+    BW_TRY(check_origin(request, draft->spec));
     BW_TRY(check_aliases(request->aliases, request->n_aliases));
     BW_TRY(pairs_of(request->tags, request->n_tags, &job->call->arena, &draft->tags));
     BW_TRY(choose_policy(job, request->policy, &draft->policy_text));
@@ -121,8 +131,8 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     draft->cka_id      = bw_wire_bytes(request->cka_id);
     draft->description = request->description;
     draft->owner       = is_app(job) ? job->caller.spiffe_id : "";
-    draft->state       = BW_STATE_ENABLED;
-    draft->origin      = BW_ORIGIN_GENERATED;
+    draft->origin      = request->origin ? (enum bw_key_origin)request->origin : BW_ORIGIN_GENERATED;
+    draft->state       = draft->origin == BW_ORIGIN_IMPORTED ? BW_STATE_PENDING_IMPORT : BW_STATE_ENABLED;
     draft->created_us  = bw_now_us();
     draft->rotation_days = request->rotation_days;
     draft->generation  = 1;
@@ -144,6 +154,19 @@ static bw_result rehearse(struct bw_daemon *daemon, const struct bw_key *draft)
         return bw_fail_at(BW_ALREADY_EXISTS, "aliases", "another key of the tenant has this alias");
     }
     return bw_success();
+}
+
+/* A key without material: it waits for its import. */
+static bw_result announce(struct bw_daemon *daemon, struct bw_job *job, struct bw_key *draft)
+{
+    const struct bw_key *key = NULL;
+
+    BW_TRY(rehearse(daemon, draft));
+    BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 0));
+    BW_TRY(bw_change_add_key(daemon, draft, &key));
+    bw_result result = answer(job, key);
+    bw_key_unref(key);
+    return result;
 }
 
 static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_key *draft)
@@ -171,7 +194,7 @@ static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_ke
 /* The request made this key before, and its answer was lost. */
 static bool is_same(const struct bw_key *key, const struct bw_key *draft)
 {
-    return key->spec == draft->spec && strcmp(key->owner, draft->owner) == 0 && key->state == BW_STATE_ENABLED &&
+    return key->spec == draft->spec && strcmp(key->owner, draft->owner) == 0 && key->state == draft->state && key->origin == draft->origin &&
            strcmp(key->label, draft->label) == 0 && key->uses == draft->uses && key->rotation_days == draft->rotation_days &&
            strcmp(key->policy_text, draft->policy_text) == 0;
 }
@@ -183,7 +206,7 @@ bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_TRY(draft_of(daemon, job, &draft));
     if (!bw_ok(bw_registry_key(daemon->registry, &draft.name.tenant, &draft.name.id, &before)))
-        return make(daemon, job, &draft);
+        return draft.origin == BW_ORIGIN_IMPORTED ? announce(daemon, job, &draft) : make(daemon, job, &draft);
     job->entry.record.has_key = true;
     job->entry.record.key     = draft.name.id;
     bw_result result = is_same(before, &draft) ? answer(job, before) : bw_fail_at(BW_REQUEST_REUSED, "request_id", "it made another key");

@@ -134,7 +134,8 @@ static bw_result resolve_making(struct bw_daemon *daemon, const struct intent *i
     bool stored = last != NULL && key->generation > intent->record.policy_version;
     if (stored && last->state != BW_VERSION_DESTROYED && !survey.last_found)
         BW_TRY(mark_lost(daemon, key));
-    *ret_outcome = stored && survey.last_found ? BW_OUTCOME_GRANTED : BW_OUTCOME_UNKNOWN;
+    bool waits = last == NULL && key != NULL && intent->record.operation == BW_METHOD_NR(CreateKey); /* for its import */
+    *ret_outcome = waits || (stored && survey.last_found) ? BW_OUTCOME_GRANTED : BW_OUTCOME_UNKNOWN;
     return bw_success();
 }
 
@@ -167,7 +168,8 @@ static bw_result resolve(struct bw_daemon *daemon, const struct intent *intent, 
         return bw_success();
     if (!bw_ok(bw_registry_key(daemon->registry, &tenant->name, &record->key, &key)))
         key = NULL;
-    if (record->operation == BW_METHOD_NR(CreateKey) || record->operation == BW_METHOD_NR(RotateKey))
+    if (record->operation == BW_METHOD_NR(CreateKey) || record->operation == BW_METHOD_NR(RotateKey) ||
+        record->operation == BW_METHOD_NR(ImportKeyMaterial))
         result = resolve_making(daemon, intent, tenant, key, ret_outcome);
     else if (record->operation == BW_DEED_NR(DestroyKey))
         result = resolve_destruction(tenant, key, ret_outcome);

@@ -53,6 +53,7 @@ static bw_result read_description(struct bw_cli *cli, struct description *ret)
 const struct bw_option bw_cmd_key_create_options[] = {
     { "spec",   BW_OPTION_NEEDED, "SPEC", "AES_256, RSA_2048, EC_P256 ...: 'bailiwick describe' shows all" },
     DESCRIPTION_OPTIONS,
+    { "imported", BW_OPTION_FLAG, NULL,   "make none: its material will be imported" },
     { "policy", BW_OPTION_TEXT,   "FILE", "key policy in JSON; else every application of the tenant in the home region" },
     { 0 }
 };
@@ -68,6 +69,8 @@ bw_result bw_cmd_key_create(struct bw_cli *cli)
     BW_TRY(read_description(cli, &description));
     DESCRIBE(&request, cli, &description);
     request.spec = (Bailiwick__V1__KeySpec)spec;
+    if (bw_args_flag(&cli->args, "imported"))
+        request.origin = BAILIWICK__V1__KEY_ORIGIN__IMPORTED;
     if (policy != NULL)
         BW_TRY(bw_cmd_load_text(cli, policy, POLICY_MAX, &request.policy));
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(CreateKey), &request.base);

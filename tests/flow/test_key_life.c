@@ -114,6 +114,14 @@ static const char *make(void)
     return ((const Bailiwick__V1__CreateKeyReply *)(const void *)live_must(custodian, BW_METHOD_NR(CreateKey), &request.base, &lasting))->key->name;
 }
 
+static const char *make_pending_import(void)
+{
+    NEW(create_key, CreateKey, request);
+    request.spec   = BAILIWICK__V1__KEY_SPEC__AES_256;
+    request.origin = BAILIWICK__V1__KEY_ORIGIN__IMPORTED;
+    return ((const Bailiwick__V1__CreateKeyReply *)(const void *)live_must(custodian, BW_METHOD_NR(CreateKey), &request.base, &lasting))->key->name;
+}
+
 static const char *make_disabled(void)
 {
     const char *key = make();
@@ -162,6 +170,7 @@ static const char *make_destroyed(void)
 }
 
 static const struct { const char *name; enum bw_key_state state; const char *(*make)(void); enum bw_code used; } states[] = {
+    { "PENDING_IMPORT",   BW_STATE_PENDING_IMPORT,   make_pending_import,   BW_KEY_STATE    },
     { "ENABLED",          BW_STATE_ENABLED,          make,                  BW_OK           },
     { "DISABLED",         BW_STATE_DISABLED,         make_disabled,         BW_KEY_DISABLED },
     { "PENDING_DELETION", BW_STATE_PENDING_DELETION, make_pending_deletion, BW_KEY_STATE    },
