@@ -16,9 +16,11 @@ import java.util.Arrays;
 import java.util.TreeSet;
 import javax.crypto.AEADBadTagException;
 import javax.crypto.Cipher;
+import javax.crypto.Mac;
 import javax.crypto.SecretKey;
 import javax.crypto.spec.GCMParameterSpec;
 import javax.crypto.spec.IvParameterSpec;
+import javax.crypto.spec.SecretKeySpec;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLServerSocket;
@@ -97,6 +99,19 @@ public class Java17 {
         }
     }
 
+    static void checkGivenKeys() throws Exception {
+        byte[] value = new byte[32], iv = new byte[16];
+        new SecureRandom().nextBytes(value);
+        Cipher ours = Cipher.getInstance("AES/CBC/PKCS5Padding", provider), theirs = Cipher.getInstance("AES/CBC/PKCS5Padding", "SunJCE");
+        ours.init(Cipher.ENCRYPT_MODE, new SecretKeySpec(value, "AES"), new IvParameterSpec(iv));
+        theirs.init(Cipher.DECRYPT_MODE, new SecretKeySpec(value, "AES"), new IvParameterSpec(iv));
+        check(Arrays.equals(theirs.doFinal(ours.doFinal(TEXT)), TEXT), "AES with a key that the application brought");
+        Mac mac = Mac.getInstance("HmacSHA256", provider), same = Mac.getInstance("HmacSHA256", "SunJCE");
+        mac.init(new SecretKeySpec(value, "HmacSHA256"));
+        same.init(new SecretKeySpec(value, "HmacSHA256"));
+        check(Arrays.equals(mac.doFinal(TEXT), same.doFinal(TEXT)), "HMAC with a key that the application brought");
+    }
+
     static void serveOne(SSLServerSocket listener) {
         try (SSLSocket socket = (SSLSocket) listener.accept(); OutputStream out = socket.getOutputStream()) {
             out.write(TEXT);
@@ -148,6 +163,7 @@ public class Java17 {
         }
         check(decrypts("RSA/ECB/PKCS1Padding"), "RSA decryption");
         checkAes();
+        checkGivenKeys();
         byte[] random = new byte[32], none = new byte[32];
         SecureRandom.getInstance("PKCS11", provider).nextBytes(random);
         check(!Arrays.equals(random, none), "random bytes");

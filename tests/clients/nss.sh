@@ -1,5 +1,5 @@
 #!/bin/bash
-# NSS: a database with our module (modutil), its keys and certificates (certutil), CMS signed with them (cmsutil).
+# NSS: a database with our module (modutil), its keys and certificates (certutil), CMS signed and decrypted with them (cmsutil).
 source "$(dirname "$0")/../lib/region.sh"
 live_region
 three_keys
@@ -33,6 +33,11 @@ cmsutil -S -d sql:nss -f password -N 'bw acme:rsa' -T -i plain -o signature
 openssl cms -verify -binary -inform DER -in signature -content plain -CAfile rsa.crt -purpose any -out opened 2>said
 cmp plain opened
 checked "cmsutil signs; OpenSSL verifies"
+openssl cms -encrypt -binary -aes-256-cbc -in plain -outform DER -out enveloped rsa.crt
+cmsutil -D -d sql:nss -f password -i enveloped -o opened
+cmp plain opened
+checked "cmsutil decrypts what OpenSSL encrypted"
+
 certutil -R -d sql:nss -f password -h 'bw acme' -k "$(sed -n 's/^< *[0-9]*> ec *\([0-9a-f]*\) .*/\1/p' keys)" -s CN=www.test.example -Z SHA256 -o csr 2>said
 openssl req -inform DER -in csr -verify -noout 2>said
 checked "certutil makes a request for a certificate with the EC key"
