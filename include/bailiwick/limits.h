@@ -31,6 +31,7 @@ enum {
     BW_CONTEXT_PAIRS_MAX= 32,           /* encryption context */
     BW_CONTEXT_TEXT_MAX = 512,          /* key and value each */
     BW_SEALED_MAX       = 1024,         /* a sealed session key */
+    BW_SESSION_KEY_MAX  = 512,          /* a secret key for a session */
     BW_WRAPPED_MAX      = 8 * 1024,     /* a wrapped private key of RSA-4096 with room */
     BW_SIGNATURE_MAX    = 1024,
     BW_OBJECT_MAX       = 64 * 1024,    /* a certificate or data object's value */

@@ -294,6 +294,7 @@ FILL(derive_key, DeriveKey)
     r->mechanism->peer = bw_wire_data(f->things->peer);
     r->template_       = template_of(f, CKK_GENERIC_SECRET, 32);
 }
+FILL(import_session_key, ImportSessionKey) { r->value = bytes_of(text); r->template_ = template_of(f, CKK_GENERIC_SECRET, 0); }
 FILL(wrap, Wrap)             { r->key = key_ref(moved(f, f->things->aes), f->arena); r->plaintext = bytes_of(text); }
 FILL(unwrap, Unwrap)         { r->envelope = moved_envelope(f); }
 FILL(rewrap, Rewrap)         { r->envelope = moved_envelope(f); }

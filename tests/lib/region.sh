@@ -93,9 +93,9 @@ three_keys()
 {
     local key
 
-    cli_as custodian key create --spec AES_256  --label aes --cka-id 01 >/dev/null
-    cli_as custodian key create --spec RSA_2048 --label rsa --cka-id 02 >/dev/null
-    cli_as custodian key create --spec EC_P256  --label ec  --cka-id 03 >/dev/null
+    cli_as custodian key create --spec AES_256  --label aes --cka-id 01 --alias aes >/dev/null
+    cli_as custodian key create --spec RSA_2048 --label rsa --cka-id 02 --alias rsa >/dev/null
+    cli_as custodian key create --spec EC_P256  --label ec  --cka-id 03 --alias ec >/dev/null
     for key in rsa ec; do
         pkcs11-tool --module "$MODULE" --read-object --type pubkey --label "$key" -o "$DIR/$key.der" 2>/dev/null
         openssl pkey -pubin -inform DER -in "$DIR/$key.der" -out "$DIR/$key.pem"
