@@ -257,7 +257,8 @@ static bool is_hidden(const struct bw_attributes *attributes, const struct bw_at
         && (bw_attributes_bool(attributes, CKA_SENSITIVE) || !bw_attributes_bool(attributes, CKA_EXTRACTABLE));
 }
 
-static bw_result read_one(const struct bw_attributes *attributes, enum bw_shape shape, const CK_ATTRIBUTE *entry, CK_ULONG *ret_len)
+static bw_result read_one(const struct bw_attributes *attributes, enum bw_shape shape, const CK_ATTRIBUTE *entry,
+                          CK_ULONG *ret_len)
 {
     const struct bw_attribute_row *row = bw_attribute_row(entry->type, shape);
     bw_bytes value;
@@ -334,7 +335,8 @@ static bool value_fits(enum bw_attribute_kind kind, bw_bytes value)
     return false;
 }
 
-static bw_result take_one(struct bw_attributes *attributes, enum bw_shape shape, enum bw_occasion occasion, const CK_ATTRIBUTE *entry)
+static bw_result take_one(struct bw_attributes *attributes, enum bw_shape shape, enum bw_occasion occasion,
+                          const CK_ATTRIBUTE *entry)
 {
     const struct bw_attribute_row *row = bw_attribute_row(entry->type, shape);
     bw_bytes value, old;
@@ -381,7 +383,8 @@ static bw_result check_class(const struct bw_attributes *attributes)
     return bw_success();
 }
 
-bw_result bw_attributes_take(struct bw_attributes *attributes, enum bw_occasion occasion, const CK_ATTRIBUTE *template, CK_ULONG count)
+bw_result bw_attributes_take(struct bw_attributes *attributes, enum bw_occasion occasion, const CK_ATTRIBUTE *template,
+                             CK_ULONG count)
 {
     BW_TRY(bw_template_check(template, count));
     BW_TRY(take_class(attributes, template, count));

@@ -90,6 +90,7 @@ CK_ATTRIBUTE_TYPE bw_template_type(const CK_ATTRIBUTE *template, CK_ULONG index)
  *             BW_TEMPLATE_INVALID     it contradicts what is there already
  *             BW_TEMPLATE_INCOMPLETE  no class, or a key without its type
  * and leaves attributes half filled then. */
-bw_result bw_attributes_take(struct bw_attributes *attributes, enum bw_occasion occasion, const CK_ATTRIBUTE *template, CK_ULONG count);
+bw_result bw_attributes_take(struct bw_attributes *attributes, enum bw_occasion occasion, const CK_ATTRIBUTE *template,
+                             CK_ULONG count);
 
 #endif

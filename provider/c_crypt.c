@@ -9,7 +9,8 @@
 #define MESSAGE_ENCRYPT BW_OPERATION_MESSAGE_ENCRYPT
 #define MESSAGE_DECRYPT BW_OPERATION_MESSAGE_DECRYPT
 
-static bw_result once(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *data, CK_ULONG len, struct bw_out out)
+static bw_result once(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *data, CK_ULONG len,
+                      struct bw_out out)
 {
     bw_bytes input;
 
@@ -17,7 +18,8 @@ static bw_result once(struct bw_session *session, enum bw_operation_kind kind, c
     return bw_crypt_once(session, kind, input, out);
 }
 
-static bw_result update(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *part, CK_ULONG len, struct bw_out out)
+static bw_result update(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *part, CK_ULONG len,
+                        struct bw_out out)
 {
     bw_bytes input;
 
@@ -37,7 +39,8 @@ CK_RV C_EncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJEC
     return bw_leave(&e, r);
 }
 
-CK_RV C_Encrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *encrypted_data, CK_ULONG *encrypted_data_len)
+CK_RV C_Encrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *encrypted_data,
+                CK_ULONG *encrypted_data_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_Encrypt, session);
@@ -47,7 +50,8 @@ CK_RV C_Encrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_
     return bw_leave(&e, r);
 }
 
-CK_RV C_EncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len, CK_BYTE *encrypted_part, CK_ULONG *encrypted_part_len)
+CK_RV C_EncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len, CK_BYTE *encrypted_part,
+                      CK_ULONG *encrypted_part_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_EncryptUpdate, session);
@@ -79,7 +83,8 @@ CK_RV C_DecryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJEC
     return bw_leave(&e, r);
 }
 
-CK_RV C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE *encrypted_data, CK_ULONG encrypted_data_len, CK_BYTE *data, CK_ULONG *data_len)
+CK_RV C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE *encrypted_data, CK_ULONG encrypted_data_len, CK_BYTE *data,
+                CK_ULONG *data_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_Decrypt, session);
@@ -89,7 +94,8 @@ CK_RV C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE *encrypted_data, CK_ULONG enc
     return bw_leave(&e, r);
 }
 
-CK_RV C_DecryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *encrypted_part, CK_ULONG encrypted_part_len, CK_BYTE *part, CK_ULONG *part_len)
+CK_RV C_DecryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *encrypted_part, CK_ULONG encrypted_part_len, CK_BYTE *part,
+                      CK_ULONG *part_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_DecryptUpdate, session);
@@ -111,13 +117,15 @@ CK_RV C_DecryptFinal(CK_SESSION_HANDLE session, CK_BYTE *last_part, CK_ULONG *la
 
 /* ---- message by message ---- */
 
-static bw_result message_in(const void *parameter, CK_ULONG parameter_len, const CK_BYTE *aad, CK_ULONG aad_len, struct bw_message_in *ret_in)
+static bw_result message_in(const void *parameter, CK_ULONG parameter_len, const CK_BYTE *aad, CK_ULONG aad_len,
+                            struct bw_message_in *ret_in)
 {
     *ret_in = (struct bw_message_in){ .parameter = parameter, .parameter_len = parameter_len };
     return bw_input(aad, aad_len, &ret_in->aad);
 }
 
-static bw_result message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, const CK_BYTE *data, CK_ULONG len, struct bw_out out)
+static bw_result message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                         const CK_BYTE *data, CK_ULONG len, struct bw_out out)
 {
     bw_bytes input;
 
@@ -125,7 +133,8 @@ static bw_result message(struct bw_session *session, enum bw_operation_kind kind
     return bw_crypt_message(session, kind, in, input, out);
 }
 
-static bw_result next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, const CK_BYTE *part, CK_ULONG len, struct bw_out out, CK_FLAGS flags)
+static bw_result next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                      const CK_BYTE *part, CK_ULONG len, struct bw_out out, CK_FLAGS flags)
 {
     bw_bytes input;
 
@@ -143,7 +152,8 @@ CK_RV C_MessageEncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, C
     return bw_leave(&e, r);
 }
 
-CK_RV C_EncryptMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len, CK_BYTE *plaintext, CK_ULONG plaintext_len, CK_BYTE *ciphertext, CK_ULONG *ciphertext_len)
+CK_RV C_EncryptMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len,
+                       CK_BYTE *plaintext, CK_ULONG plaintext_len, CK_BYTE *ciphertext, CK_ULONG *ciphertext_len)
 {
     struct bw_entry e;
     struct bw_message_in in;
@@ -169,7 +179,8 @@ CK_RV C_EncryptMessageBegin(CK_SESSION_HANDLE session, void *parameter, CK_ULONG
     return bw_leave(&e, r);
 }
 
-CK_RV C_EncryptMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *plaintext, CK_ULONG plaintext_len, CK_BYTE *ciphertext, CK_ULONG *ciphertext_len, CK_FLAGS flags)
+CK_RV C_EncryptMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *plaintext,
+                           CK_ULONG plaintext_len, CK_BYTE *ciphertext, CK_ULONG *ciphertext_len, CK_FLAGS flags)
 {
     struct bw_entry e;
     struct bw_message_in in;
@@ -202,7 +213,8 @@ CK_RV C_MessageDecryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, C
     return bw_leave(&e, r);
 }
 
-CK_RV C_DecryptMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len, CK_BYTE *ciphertext, CK_ULONG ciphertext_len, CK_BYTE *plaintext, CK_ULONG *plaintext_len)
+CK_RV C_DecryptMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len,
+                       CK_BYTE *ciphertext, CK_ULONG ciphertext_len, CK_BYTE *plaintext, CK_ULONG *plaintext_len)
 {
     struct bw_entry e;
     struct bw_message_in in;
@@ -228,7 +240,8 @@ CK_RV C_DecryptMessageBegin(CK_SESSION_HANDLE session, void *parameter, CK_ULONG
     return bw_leave(&e, r);
 }
 
-CK_RV C_DecryptMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *ciphertext, CK_ULONG ciphertext_len, CK_BYTE *plaintext, CK_ULONG *plaintext_len, CK_FLAGS flags)
+CK_RV C_DecryptMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *ciphertext,
+                           CK_ULONG ciphertext_len, CK_BYTE *plaintext, CK_ULONG *plaintext_len, CK_FLAGS flags)
 {
     struct bw_entry e;
     struct bw_message_in in;

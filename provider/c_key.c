@@ -3,7 +3,8 @@
 #include "key.h"
 #include "output.h"
 
-CK_RV C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *attributes, CK_ULONG count, CK_OBJECT_HANDLE *key)
+CK_RV C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *attributes, CK_ULONG count,
+                    CK_OBJECT_HANDLE *key)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_GenerateKey, session);
@@ -13,7 +14,9 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRI
     return bw_leave(&e, r);
 }
 
-CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public_key_template, CK_ULONG public_key_attribute_count, CK_ATTRIBUTE *private_key_template, CK_ULONG private_key_attribute_count, CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key)
+CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public_key_template,
+                        CK_ULONG public_key_attribute_count, CK_ATTRIBUTE *private_key_template,
+                        CK_ULONG private_key_attribute_count, CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key)
 {
     struct bw_template public = { public_key_template, public_key_attribute_count }, private = { private_key_template, private_key_attribute_count };
     struct bw_entry e;
@@ -24,7 +27,8 @@ CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_A
     return bw_leave(&e, r);
 }
 
-CK_RV C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping_key, CK_OBJECT_HANDLE key, CK_BYTE *wrapped_key, CK_ULONG *wrapped_key_len)
+CK_RV C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping_key, CK_OBJECT_HANDLE key,
+                CK_BYTE *wrapped_key, CK_ULONG *wrapped_key_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_WrapKey, session);
@@ -43,7 +47,8 @@ static bw_result unwrap(struct bw_session *session, const CK_MECHANISM *mechanis
     return bw_key_unwrap(session, mechanism, unwrapping, input, wanted, ret_key);
 }
 
-CK_RV C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping_key, CK_BYTE *wrapped_key, CK_ULONG wrapped_key_len, CK_ATTRIBUTE *attributes, CK_ULONG attribute_count, CK_OBJECT_HANDLE *key)
+CK_RV C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping_key, CK_BYTE *wrapped_key,
+                  CK_ULONG wrapped_key_len, CK_ATTRIBUTE *attributes, CK_ULONG attribute_count, CK_OBJECT_HANDLE *key)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_UnwrapKey, session);
@@ -53,7 +58,8 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_
     return bw_leave(&e, r);
 }
 
-CK_RV C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base_key, CK_ATTRIBUTE *attributes, CK_ULONG attribute_count, CK_OBJECT_HANDLE *key)
+CK_RV C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base_key, CK_ATTRIBUTE *attributes,
+                  CK_ULONG attribute_count, CK_OBJECT_HANDLE *key)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_DeriveKey, session);

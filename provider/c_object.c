@@ -15,7 +15,8 @@ CK_RV C_CreateObject(CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes, CK_ULO
     return bw_leave(&e, r);
 }
 
-CK_RV C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes, CK_ULONG count, CK_OBJECT_HANDLE *new_object)
+CK_RV C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes, CK_ULONG count,
+                   CK_OBJECT_HANDLE *new_object)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_CopyObject, session);

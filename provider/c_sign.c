@@ -11,7 +11,8 @@
 #define MESSAGE_SIGN   BW_OPERATION_MESSAGE_SIGN
 #define MESSAGE_VERIFY BW_OPERATION_MESSAGE_VERIFY
 
-static bw_result sign(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *data, CK_ULONG len, struct bw_out out)
+static bw_result sign(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *data, CK_ULONG len,
+                      struct bw_out out)
 {
     bw_bytes input;
 
@@ -91,7 +92,8 @@ CK_RV C_SignRecover(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len,
 
 /* ---- verifying ---- */
 
-static bw_result verify(struct bw_session *session, const CK_BYTE *data, CK_ULONG len, const CK_BYTE *signature, CK_ULONG signature_len)
+static bw_result verify(struct bw_session *session, const CK_BYTE *data, CK_ULONG len, const CK_BYTE *signature,
+                        CK_ULONG signature_len)
 {
     bw_bytes input, signed_with;
 
@@ -201,7 +203,8 @@ static bw_result sign_next(struct bw_session *session, const CK_BYTE *part, CK_U
     return bw_sign_message_next(session, input, out);
 }
 
-static bw_result verify_message(struct bw_session *session, const CK_BYTE *data, CK_ULONG len, const CK_BYTE *signature, CK_ULONG signature_len)
+static bw_result verify_message(struct bw_session *session, const CK_BYTE *data, CK_ULONG len, const CK_BYTE *signature,
+                                CK_ULONG signature_len)
 {
     bw_bytes input, signed_with;
 
@@ -210,7 +213,8 @@ static bw_result verify_message(struct bw_session *session, const CK_BYTE *data,
     return bw_verify_message(session, input, signed_with);
 }
 
-static bw_result verify_next(struct bw_session *session, const CK_BYTE *part, CK_ULONG len, const CK_BYTE *signature, CK_ULONG signature_len)
+static bw_result verify_next(struct bw_session *session, const CK_BYTE *part, CK_ULONG len, const CK_BYTE *signature,
+                             CK_ULONG signature_len)
 {
     bw_bytes input, signed_with;
 
@@ -229,7 +233,8 @@ CK_RV C_MessageSignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_O
     return bw_leave(&e, r);
 }
 
-CK_RV C_SignMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
+CK_RV C_SignMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len,
+                    CK_BYTE *signature, CK_ULONG *signature_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_SignMessage, session);
@@ -253,7 +258,8 @@ CK_RV C_SignMessageBegin(CK_SESSION_HANDLE session, void *parameter, CK_ULONG pa
     return bw_leave(&e, r);
 }
 
-CK_RV C_SignMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
+CK_RV C_SignMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len,
+                        CK_BYTE *signature, CK_ULONG *signature_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_SignMessageNext, session);
@@ -285,7 +291,8 @@ CK_RV C_MessageVerifyInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK
     return bw_leave(&e, r);
 }
 
-CK_RV C_VerifyMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG signature_len)
+CK_RV C_VerifyMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len,
+                      CK_BYTE *signature, CK_ULONG signature_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_VerifyMessage, session);
@@ -309,7 +316,8 @@ CK_RV C_VerifyMessageBegin(CK_SESSION_HANDLE session, void *parameter, CK_ULONG 
     return bw_leave(&e, r);
 }
 
-CK_RV C_VerifyMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG signature_len)
+CK_RV C_VerifyMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *data, CK_ULONG data_len,
+                          CK_BYTE *signature, CK_ULONG signature_len)
 {
     struct bw_entry e;
     bw_result r = bw_enter(&e, BW_FN_C_VerifyMessageNext, session);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "key.h"
 #include "output.h"
 #include "session.h"
 #include "slot.h"
@@ -40,11 +41,11 @@ static struct bw_public public_of(const struct bw_attributes *a)
 /* The parts make the whole, which in turn makes the parts what they should be: no leading zeros, the point in its OCTET STRING. */
 static bw_result complete_public(struct bw_attributes *a)
 {
-    struct bw_buf    spki = { 0 };
-    struct bw_public key  = public_of(a);
-    bool             rsa  = key.type == CKK_RSA;
+    struct bw_buf    spki  = { 0 };
+    struct bw_public key   = public_of(a);
+    bool             whole = key.type == CKK_RSA ? key.modulus.len > 0 && key.exponent.len > 0 : key.params.len > 0 && key.point.len > 0;
 
-    BW_CHECK(rsa ? key.modulus.len > 0 && key.exponent.len > 0 : key.params.len > 0 && key.point.len > 0, BW_TEMPLATE_INCOMPLETE, "parts of the public key");
+    BW_CHECK(whole, BW_TEMPLATE_INCOMPLETE, "parts of the public key");
     bw_result r = bw_spki_build(&key, &spki);
     if (bw_ok(r))
         r = bw_token_describe_public(a, bw_buf_bytes(&spki));
@@ -75,7 +76,7 @@ static bw_result complete(struct bw_object *object)
     case CKO_PUBLIC_KEY:  return complete_public(&object->attributes);
     case CKO_CERTIFICATE: return complete_certificate(&object->attributes);
     case CKO_DATA:        return bw_success();
-    default:              return bw_fail(BW_TEMPLATE_INVALID, "private and secret keys are generated or unwrapped");
+    default:              return bw_fail(BW_TEMPLATE_INVALID, "private keys are generated");
     }
 }
 
@@ -123,11 +124,22 @@ static bw_result add(struct bw_session *session, struct bw_object *object, CK_OB
     return put_at_region(session, object, ret_handle);
 }
 
+static bool is_secret_key(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    static const CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    bw_bytes class;
+
+    return bw_template_find(template, count, CKA_CLASS, &class) && bw_bytes_equal(class, bw_bytes_of(&secret, sizeof secret));
+}
+
 bw_result bw_create(struct bw_session *session, const CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_object)
 {
     BW_AUTO(object) object = NULL;
 
     BW_CHECK(ret_object != NULL, BW_BAD_ARGUMENT, "no place for the handle");
+    BW_TRY(bw_template_check(template, count));
+    if (is_secret_key(template, count))
+        return bw_key_import(session, (struct bw_template){ template, count }, ret_object);
     BW_TRY(bw_object_new(BW_ORIGIN_SESSION, &object));
     BW_TRY(bw_attributes_take(&object->attributes, BW_GIVEN_CREATE, template, count));
     BW_TRY(complete(object));
@@ -159,7 +171,8 @@ static bw_result check_secrecy(const struct bw_attributes *before, const struct 
     return bw_success();
 }
 
-bw_result bw_create_copy(struct bw_session *session, CK_OBJECT_HANDLE handle, const CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_copy)
+bw_result bw_create_copy(struct bw_session *session, CK_OBJECT_HANDLE handle, const CK_ATTRIBUTE *template, CK_ULONG count,
+                         CK_OBJECT_HANDLE *ret_copy)
 {
     BW_AUTO(object) from = NULL;
     BW_AUTO(object) copy = NULL;
@@ -201,10 +214,14 @@ static bw_result change_key(struct bw_session *session, const struct bw_object *
 /* What the template may say of a master key: the rest is as the region has it. */
 static bw_result check_key_change(const struct bw_object *before, const struct bw_object *after)
 {
-    static const CK_ATTRIBUTE_TYPE fixed[] = { CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE };
+    static const CK_ATTRIBUTE_TYPE fixed[] = {
+        CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE,
+    };
 
-    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-        BW_CHECK(bw_bytes_equal(bw_attributes_bytes(&before->attributes, fixed[i]), bw_attributes_bytes(&after->attributes, fixed[i])), BW_ATTRIBUTE_READ_ONLY, "the region keeps no such change");
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+        bw_bytes was = bw_attributes_bytes(&before->attributes, fixed[i]), wanted = bw_attributes_bytes(&after->attributes, fixed[i]);
+        BW_CHECK(bw_bytes_equal(was, wanted), BW_ATTRIBUTE_READ_ONLY, "the region keeps no such change");
+    }
     unsigned gained = bw_token_uses_wanted(&after->attributes) & ~bw_token_uses_wanted(&before->attributes);
     BW_CHECK(gained == 0, BW_ATTRIBUTE_READ_ONLY, "a key's uses may only be narrowed");
     return bw_success();

@@ -1,7 +1,7 @@
 /* Objects that applications make, copy, change and destroy.
  *
  * For a session: public keys, certificates and data; they stay in this process. On the token: certificates and data, which the
- * region keeps. Private and secret keys are generated or unwrapped (key.h), never made of values. */
+ * region keeps. Secret keys for a session are imported (key.h); private keys, and keys on the token, are generated, never made of values. */
 #ifndef BW_PROVIDER_CREATE_H
 #define BW_PROVIDER_CREATE_H
 
@@ -10,7 +10,8 @@
 bw_result bw_create(struct bw_session *session, const CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_object);
 
 /* The copy is a session object. Keys of the region are not copied: their CKA_COPYABLE is false. */
-bw_result bw_create_copy(struct bw_session *session, CK_OBJECT_HANDLE object, const CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_copy);
+bw_result bw_create_copy(struct bw_session *session, CK_OBJECT_HANDLE object, const CK_ATTRIBUTE *template, CK_ULONG count,
+                         CK_OBJECT_HANDLE *ret_copy);
 
 /* A master key's label and id; its uses may be narrowed. All that CHANGE says of a session object; label and id of the rest. */
 bw_result bw_create_change(struct bw_session *session, CK_OBJECT_HANDLE object, const CK_ATTRIBUTE *template, CK_ULONG count);

@@ -388,7 +388,8 @@ static bw_result message_once(struct task *t, const struct bw_message_in *in, st
     return run_message(t, &message, out);
 }
 
-bw_result bw_crypt_message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, bw_bytes input, struct bw_out out)
+bw_result bw_crypt_message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                           bw_bytes input, struct bw_out out)
 {
     BW_TRY(bw_operation_may(session->operations[kind], BW_MOVE_MESSAGE));
     BW_TRY(bw_out_check(out));
@@ -434,7 +435,8 @@ static bw_result end_message(struct task *t, const struct bw_message_in *in, bw_
     return run_message(t, &message, out);
 }
 
-bw_result bw_crypt_message_next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, bw_bytes part, struct bw_out out, bool is_last)
+bw_result bw_crypt_message_next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                                bw_bytes part, struct bw_out out, bool is_last)
 {
     enum bw_move move = is_last ? BW_MOVE_MESSAGE_LAST : BW_MOVE_MESSAGE_NEXT;
 

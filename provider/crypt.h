@@ -20,9 +20,11 @@ struct bw_message_in {
     CK_ULONG    parameter_len;
     bw_bytes    aad;
 };
-bw_result bw_crypt_message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, bw_bytes input, struct bw_out out);
+bw_result bw_crypt_message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                           bw_bytes input, struct bw_out out);
 bw_result bw_crypt_message_begin(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in);
-bw_result bw_crypt_message_next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in, bw_bytes part, struct bw_out out, bool is_last);
+bw_result bw_crypt_message_next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
+                                bw_bytes part, struct bw_out out, bool is_last);
 bw_result bw_crypt_message_final(struct bw_session *session, enum bw_operation_kind kind);
 
 #endif

@@ -14,14 +14,16 @@ static const uint8_t edwards25519[] = "\x13\x0c" "edwards25519";
 
 /* ---- what the template asks for ---- */
 
-static bw_result check_mechanism(struct bw_session *session, const CK_MECHANISM *mechanism, unsigned use, struct bw_arena *arena, struct bw_parameters *ret_parameters)
+static bw_result check_mechanism(struct bw_session *session, const CK_MECHANISM *mechanism, unsigned use,
+                                 struct bw_arena *arena, struct bw_parameters *ret_parameters)
 {
     BW_TRY(bw_parameters_parse(mechanism, use, arena, ret_parameters));
     BW_CHECK(bw_slot_offers(session->slot, ret_parameters->mechanism.row->type), BW_MECHANISM_INVALID, "the region's HSM does not offer it");
     return bw_success();
 }
 
-static bw_result take_template(struct bw_attributes *a, CK_OBJECT_CLASS class, enum bw_occasion occasion, struct bw_template wanted)
+static bw_result take_template(struct bw_attributes *a, CK_OBJECT_CLASS class, enum bw_occasion occasion,
+                               struct bw_template wanted)
 {
     BW_TRY(bw_attributes_set_ulong(a, CKA_CLASS, class));
     return bw_attributes_take(a, occasion, wanted.attributes, wanted.count);
@@ -43,6 +45,7 @@ static struct bw_session_key session_key_of(const struct bw_attributes *a)
         .length      = len == CK_UNAVAILABLE_INFORMATION ? 0 : (unsigned)len,
         .uses        = bw_token_uses_wanted(a) & bw_token_uses_of(type),
         .extractable = bw_attributes_bool(a, CKA_EXTRACTABLE),
+        .release     = bw_attributes_bool(a, CKA_EXTRACTABLE) && !bw_attributes_bool(a, CKA_SENSITIVE),
     };
 }
 
@@ -77,7 +80,7 @@ static bw_result set_history(struct bw_attributes *a, struct birth birth)
     return bw_token_allow(a, birth.uses);
 }
 
-/* A released value that the template calls sensitive is not kept. */
+/* A value, released or the application's own, that the template calls sensitive is not kept. */
 static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key *key)
 {
     struct bw_attributes *a = &object->attributes;
@@ -85,13 +88,18 @@ static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key
 
     BW_TRY(bw_buf_add(&object->sealed, key->sealed));
     object->key.sealed = bw_buf_bytes(&object->sealed);
+    if (!readable) {
+        bw_secret_free(a->hidden);
+        a->hidden = NULL;
+    }
     if (key->value.len > 0 && readable)
         BW_TRY(bw_secret_copy(key->value, &a->hidden));
     BW_TRY(bw_attributes_set(a, CKA_CHECK_VALUE, key->check));
     return bw_attributes_set_ulong(a, CKA_VALUE_LEN, key->length);
 }
 
-static bw_result add_sealed(struct bw_session *session, const struct bw_attributes *a, const struct bw_sealed_key *key, struct birth birth, CK_OBJECT_HANDLE *ret_key)
+static bw_result add_sealed(struct bw_session *session, const struct bw_attributes *a, const struct bw_sealed_key *key,
+                            struct birth birth, CK_OBJECT_HANDLE *ret_key)
 {
     BW_AUTO(object) object = NULL;
 
@@ -102,13 +110,39 @@ static bw_result add_sealed(struct bw_session *session, const struct bw_attribut
     return bw_objects_add(session, object, ret_key);
 }
 
-static bw_result generate_session_key(struct bw_session *session, const struct bw_mechanism *mechanism, const struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+static bw_result generate_session_key(struct bw_session *session, const struct bw_mechanism *mechanism,
+                                      const struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
 {
     struct bw_session_key template = session_key_of(a);
     struct bw_sealed_key  key;
 
     BW_TRY(bw_rpc_generate_key(&session->slot->remote, arena, mechanism, &template, &key));
     return add_sealed(session, a, &key, (struct birth){ mechanism->row->type, template.uses }, ret_key);
+}
+
+static bw_result import(struct bw_session *session, struct bw_attributes *a, struct bw_template given, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+{
+    struct bw_sealed_key key;
+
+    BW_TRY(bw_attributes_take(a, BW_GIVEN_CREATE, given.attributes, given.count));
+    BW_CHECK(!bw_attributes_bool(a, CKA_TOKEN), BW_TEMPLATE_INVALID, "master keys are made in the HSM");
+    bw_bytes value = bw_bytes_of(bw_secret_reveal(a->hidden), bw_secret_len(a->hidden));
+    BW_CHECK(value.len > 0, BW_TEMPLATE_INCOMPLETE, "no CKA_VALUE");
+    BW_CHECK(value.len <= BW_SESSION_KEY_MAX, BW_KEY_SIZE, "CKA_VALUE");
+    struct bw_session_key template = session_key_of(a);
+    BW_TRY(bw_rpc_import_session_key(&session->slot->remote, arena, value, &template, &key));
+    return add_sealed(session, a, &key, (struct birth){ CK_UNAVAILABLE_INFORMATION, template.uses }, ret_key);
+}
+
+bw_result bw_key_import(struct bw_session *session, struct bw_template given, CK_OBJECT_HANDLE *ret_key)
+{
+    struct bw_arena arena = { 0 };
+    struct bw_attributes attributes = { 0 };
+
+    bw_result r = import(session, &attributes, given, &arena, ret_key);
+    bw_attributes_clear(&attributes);
+    bw_arena_clear(&arena);
+    return r;
 }
 
 /* ---- master keys ---- */
@@ -130,7 +164,8 @@ static bw_result check_secrecy(const struct bw_attributes *a)
     return bw_success();
 }
 
-static bw_result create_master_key(struct bw_session *session, const struct bw_attributes *a, const struct bw_spec_row *spec, unsigned uses, struct bw_arena *arena, bw_key_id *ret_id)
+static bw_result create_master_key(struct bw_session *session, const struct bw_attributes *a, const struct bw_spec_row *spec,
+                                   unsigned uses, struct bw_arena *arena, bw_key_id *ret_id)
 {
     struct bw_new_key new_key = {
         .spec   = spec->spec,
@@ -157,7 +192,8 @@ static bw_result handle_of(struct bw_session *session, const bw_key_id *id, CK_O
     return bw_success();
 }
 
-static bw_result generate_master_key(struct bw_session *session, const struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+static bw_result generate_master_key(struct bw_session *session, const struct bw_attributes *a, struct bw_arena *arena,
+                                     CK_OBJECT_HANDLE *ret_key)
 {
     CK_KEY_TYPE type = bw_attributes_ulong(a, CKA_KEY_TYPE);
     const struct bw_spec_row *spec = spec_of(type, 8 * bw_attributes_ulong(a, CKA_VALUE_LEN), (bw_bytes){ NULL, 0 });
@@ -168,7 +204,8 @@ static bw_result generate_master_key(struct bw_session *session, const struct bw
     return handle_of(session, &id, CKO_SECRET_KEY, ret_key);
 }
 
-static bw_result generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted, struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+static bw_result generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted,
+                          struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
 {
     struct bw_parameters p;
 
@@ -181,7 +218,8 @@ static bw_result generate(struct bw_session *session, const CK_MECHANISM *mechan
     return generate_session_key(session, &p.mechanism, a, arena, ret_key);
 }
 
-bw_result bw_key_generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
+bw_result bw_key_generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted,
+                          CK_OBJECT_HANDLE *ret_key)
 {
     struct bw_arena arena = { 0 };
     struct bw_attributes attributes = { 0 };
@@ -257,7 +295,8 @@ bw_result bw_key_generate_pair(struct bw_session *session, const CK_MECHANISM *m
 
 /* ---- wrap ---- */
 
-static bw_result wrapping_key(struct bw_session *session, CK_OBJECT_HANDLE handle, const struct bw_mechanism_row *mechanism, CK_ATTRIBUTE_TYPE allowed, struct bw_object **ret_key)
+static bw_result wrapping_key(struct bw_session *session, CK_OBJECT_HANDLE handle, const struct bw_mechanism_row *mechanism,
+                              CK_ATTRIBUTE_TYPE allowed, struct bw_object **ret_key)
 {
     BW_AUTO(object) key = NULL;
 
@@ -288,7 +327,8 @@ struct wrap {
     struct bw_arena      arena;
 };
 
-static bw_result open_wrap(struct bw_session *session, struct wrap *w, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key)
+static bw_result open_wrap(struct bw_session *session, struct wrap *w, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                           CK_OBJECT_HANDLE key)
 {
     BW_TRY(check_mechanism(session, mechanism, BW_USE_WRAP, &w->arena, &w->parameters));
     BW_TRY(wrapping_key(session, wrapping, w->parameters.mechanism.row, CKA_WRAP, &w->wrapping));
@@ -326,7 +366,8 @@ static bw_result wrap(struct bw_session *session, struct wrap *w, struct bw_out 
     return bw_out_write(out, wrapped);
 }
 
-bw_result bw_key_wrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key, struct bw_out out)
+bw_result bw_key_wrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                      CK_OBJECT_HANDLE key, struct bw_out out)
 {
     struct wrap w = { 0 };
 
@@ -355,7 +396,8 @@ struct coming {
     struct bw_arena      arena;
 };
 
-static bw_result ask_for_key(struct bw_session *session, struct coming *c, const struct bw_mechanism *mechanism, const struct bw_session_key *template, struct bw_sealed_key *ret_key)
+static bw_result ask_for_key(struct bw_session *session, struct coming *c, const struct bw_mechanism *mechanism,
+                             const struct bw_session_key *template, struct bw_sealed_key *ret_key)
 {
     const struct bw_remote *remote = &session->slot->remote;
     bw_result r = c->use == BW_USE_UNWRAP
@@ -406,13 +448,16 @@ static bw_result bring_and_clear(struct bw_session *session, struct coming *c, C
 bw_result bw_key_unwrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping, bw_bytes wrapped,
                         struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
 {
-    struct coming c = { .mechanism = mechanism, .handle = unwrapping, .use = BW_USE_UNWRAP, .allowed = CKA_UNWRAP, .wrapped = wrapped, .wanted = wanted };
+    struct coming c = {
+        .mechanism = mechanism, .handle = unwrapping, .use = BW_USE_UNWRAP, .allowed = CKA_UNWRAP, .wrapped = wrapped, .wanted = wanted,
+    };
 
     BW_CHECK(wrapped.len > 0 && wrapped.len <= BW_WRAPPED_MAX, BW_DATA_LENGTH, "the wrapped key's length");
     return bring_and_clear(session, &c, ret_key);
 }
 
-bw_result bw_key_derive(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base, struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
+bw_result bw_key_derive(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base,
+                        struct bw_template wanted, CK_OBJECT_HANDLE *ret_key)
 {
     struct coming c = { .mechanism = mechanism, .handle = base, .use = BW_USE_DERIVE, .allowed = CKA_DERIVE, .wanted = wanted };
 

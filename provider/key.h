@@ -18,10 +18,14 @@ struct bw_template {
     CK_ULONG            count;
 };
 
-bw_result bw_key_generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted, CK_OBJECT_HANDLE *ret_key);
+/* C_CreateObject of a session key: its value goes to the region once, and the key is used there like the others. */
+bw_result bw_key_import(struct bw_session *session, struct bw_template given, CK_OBJECT_HANDLE *ret_key);
+bw_result bw_key_generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted,
+                          CK_OBJECT_HANDLE *ret_key);
 bw_result bw_key_generate_pair(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template public, struct bw_template private,
                                CK_OBJECT_HANDLE *ret_public, CK_OBJECT_HANDLE *ret_private);
-bw_result bw_key_wrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key, struct bw_out out);
+bw_result bw_key_wrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE wrapping,
+                      CK_OBJECT_HANDLE key, struct bw_out out);
 bw_result bw_key_unwrap(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE unwrapping, bw_bytes wrapped,
                         struct bw_template wanted, CK_OBJECT_HANDLE *ret_key);
 bw_result bw_key_derive(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base, struct bw_template wanted,

@@ -281,7 +281,8 @@ static bw_result verify_pss(EVP_PKEY_CTX *context, const struct bw_mechanism *m,
     return bw_success();
 }
 
-static bw_result verify_rsa(struct bw_local *local, EVP_PKEY *pkey, const struct bw_mechanism *m, bw_bytes data, bw_bytes signature)
+static bw_result verify_rsa(struct bw_local *local, EVP_PKEY *pkey, const struct bw_mechanism *m, bw_bytes data,
+                            bw_bytes signature)
 {
     AUTO_PKEY_CTX context = EVP_PKEY_CTX_new_from_pkey(local->library, pkey, NULL);
 
@@ -334,13 +335,15 @@ static bw_result verify(struct bw_local *local, bw_bytes spki, const struct bw_m
     }
 }
 
-bw_result bw_local_verify(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes data, bw_bytes signature)
+bw_result bw_local_verify(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes data,
+                          bw_bytes signature)
 {
     begin_errors();
     return end_errors(verify(local, spki, m, data, signature));
 }
 
-static bw_result recover_key(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes signature, struct bw_buf *ret_data)
+static bw_result recover_key(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes signature,
+                             struct bw_buf *ret_data)
 {
     AUTO_PKEY pkey = NULL;
 
@@ -351,7 +354,8 @@ static bw_result recover_key(struct bw_local *local, bw_bytes spki, const struct
     return recover(context, m, signature, ret_data);
 }
 
-bw_result bw_local_recover(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes signature, struct bw_buf *ret_data)
+bw_result bw_local_recover(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes signature,
+                           struct bw_buf *ret_data)
 {
     begin_errors();
     return end_errors(recover_key(local, spki, m, signature, ret_data));
@@ -395,7 +399,8 @@ static bw_result encrypt_with(EVP_PKEY_CTX *context, bw_bytes plaintext, size_t 
     return bw_success();
 }
 
-static bw_result encrypt_padded(EVP_PKEY_CTX *context, const struct bw_mechanism *m, bw_bytes plaintext, size_t modulus_len, struct bw_buf *ret_ciphertext)
+static bw_result encrypt_padded(EVP_PKEY_CTX *context, const struct bw_mechanism *m, bw_bytes plaintext, size_t modulus_len,
+                                struct bw_buf *ret_ciphertext)
 {
     struct bw_buf number = { 0 };
     uint8_t *tail;
@@ -415,7 +420,8 @@ static bw_result encrypt_padded(EVP_PKEY_CTX *context, const struct bw_mechanism
     return r;
 }
 
-static bw_result encrypt(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes plaintext, struct bw_buf *ret_ciphertext)
+static bw_result encrypt(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes plaintext,
+                         struct bw_buf *ret_ciphertext)
 {
     AUTO_PKEY pkey = NULL;
 
@@ -427,7 +433,8 @@ static bw_result encrypt(struct bw_local *local, bw_bytes spki, const struct bw_
     return encrypt_padded(context, m, plaintext, (size_t)EVP_PKEY_get_size(pkey), ret_ciphertext);
 }
 
-bw_result bw_local_encrypt(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes plaintext, struct bw_buf *ret_ciphertext)
+bw_result bw_local_encrypt(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *m, bw_bytes plaintext,
+                           struct bw_buf *ret_ciphertext)
 {
     begin_errors();
     return end_errors(encrypt(local, spki, m, plaintext, ret_ciphertext));

@@ -28,13 +28,16 @@ bw_result bw_hash_copy(const struct bw_hash *hash, struct bw_hash **ret_copy);
  * RSA_PKCS a DigestInfo or any other bytes, RSA_X_509 at most a modulus, RSA_PKCS_PSS and ECDSA a digest, EDDSA the message.
  * Fails with  BW_SIGNATURE_INVALID  it does not verify;  BW_SIGNATURE_LENGTH  it has another length;
  *             BW_DATA_LENGTH  data does not suit the mechanism;  BW_DATA_INVALID  spki is no key. */
-bw_result bw_local_verify(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *mechanism, bw_bytes data, bw_bytes signature);
+bw_result bw_local_verify(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *mechanism, bw_bytes data,
+                          bw_bytes signature);
 
 /* RSA_PKCS, RSA_X_509: what was signed, appended to ret_data. Fails as above. */
-bw_result bw_local_recover(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *mechanism, bw_bytes signature, struct bw_buf *ret_data);
+bw_result bw_local_recover(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *mechanism, bw_bytes signature,
+                           struct bw_buf *ret_data);
 
 /* RSA_PKCS, RSA_PKCS_OAEP, RSA_X_509 (a shorter number is padded with zeros in front); appended to ret_ciphertext.
  * Fails with  BW_DATA_LENGTH  more than the mechanism takes. */
-bw_result bw_local_encrypt(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *mechanism, bw_bytes plaintext, struct bw_buf *ret_ciphertext);
+bw_result bw_local_encrypt(struct bw_local *local, bw_bytes spki, const struct bw_mechanism *mechanism, bw_bytes plaintext,
+                           struct bw_buf *ret_ciphertext);
 
 #endif

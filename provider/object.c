@@ -161,7 +161,8 @@ static void place_put(struct place *place, struct bw_object *object)
 }
 
 /* Session objects that some rule no longer wants leave the table; their handles are not used again. */
-static void drop_session_objects(struct bw_objects *objects, bool (*unwanted)(const struct place *, const void *), const void *rule)
+static void drop_session_objects(struct bw_objects *objects, bool (*unwanted)(const struct place *, const void *),
+                                 const void *rule)
 {
     size_t kept = 0;
 
@@ -338,7 +339,8 @@ static bw_result learn_object(struct bw_objects *objects, struct bw_object *obje
 }
 
 /* Marks what is there already, in this very generation, as seen. */
-static bool known_already(struct bw_objects *objects, const uint8_t *id, const CK_OBJECT_CLASS *classes, size_t count, uint64_t generation)
+static bool known_already(struct bw_objects *objects, const uint8_t *id, const CK_OBJECT_CLASS *classes, size_t count,
+                          uint64_t generation)
 {
     for (size_t i = 0; i < count; i++) {
         struct place *place = place_by_id(objects, id, classes[i]);
@@ -405,9 +407,10 @@ static void drop_unseen(struct bw_objects *objects, const struct bw_listing *lis
     for (size_t i = 0; i < objects->count; i++) {
         struct place *place = objects->places[i];
         bool is_key = place->class != CKO_CERTIFICATE && place->class != CKO_DATA;
-        bool covered = is_key ? listing->all_keys : listing->all_stored;
+        bool covered = place->session == 0 && (is_key ? listing->all_keys : listing->all_stored);
+        bool unseen  = place->object != NULL && place->round != objects->round;
 
-        if (covered && place->session == 0 && place->object != NULL && place->round != objects->round && would_be_listed(place->object, &listing->filter))
+        if (covered && unseen && would_be_listed(place->object, &listing->filter))
             place_put(place, NULL);
     }
 }

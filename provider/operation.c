@@ -114,17 +114,20 @@ static bool size_fits(const struct bw_attributes *key, const struct bw_mechanism
     return !told || (bits >= mechanism->least_bits && bits <= mechanism->most_bits);
 }
 
-static bw_result take_key(struct bw_session *session, struct bw_operation *operation, const struct kind_row *kind, CK_OBJECT_HANDLE handle)
+static bw_result take_key(struct bw_session *session, struct bw_operation *operation, const struct kind_row *kind,
+                          CK_OBJECT_HANDLE handle)
 {
     const struct bw_mechanism_row *mechanism = operation->parameters.mechanism.row;
 
     if (mechanism->key_type == CKK_NONE)
         return bw_success();
     BW_TRY(bw_objects_key(session, handle, &operation->key));
-    BW_CHECK(bw_attributes_ulong(&operation->key->attributes, CKA_KEY_TYPE) == mechanism->key_type, BW_KEY_TYPE, "the mechanism takes another type of key");
-    BW_CHECK(size_fits(&operation->key->attributes, mechanism), BW_KEY_SIZE, "the mechanism takes keys of another size");
-    BW_CHECK(bw_attributes_bool(&operation->key->attributes, allowed_by(kind, mechanism)), BW_NOT_PERMITTED, "the key is not for this");
-    BW_CHECK(mechanism == &bw_envelope_row || mechanism_allowed(&operation->key->attributes, mechanism->type), BW_MECHANISM_INVALID, "not among the key's mechanisms");
+    const struct bw_attributes *key = &operation->key->attributes;
+    BW_CHECK(bw_attributes_ulong(key, CKA_KEY_TYPE) == mechanism->key_type, BW_KEY_TYPE, "the mechanism takes another type of key");
+    BW_CHECK(size_fits(key, mechanism), BW_KEY_SIZE, "the mechanism takes keys of another size");
+    BW_CHECK(bw_attributes_bool(key, allowed_by(kind, mechanism)), BW_NOT_PERMITTED, "the key is not for this");
+    bool allowed = mechanism == &bw_envelope_row || mechanism_allowed(key, mechanism->type);
+    BW_CHECK(allowed, BW_MECHANISM_INVALID, "not among the key's mechanisms");
     return bw_success();
 }
 
@@ -141,7 +144,8 @@ static bw_result take_mechanism(struct bw_operation *operation, const struct kin
     return bw_success();
 }
 
-static bw_result set_up(struct bw_session *session, struct bw_operation *operation, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+static bw_result set_up(struct bw_session *session, struct bw_operation *operation, const CK_MECHANISM *mechanism,
+                        CK_OBJECT_HANDLE key)
 {
     const struct kind_row *kind = &kinds[operation->kind];
 
@@ -154,7 +158,8 @@ static bw_result set_up(struct bw_session *session, struct bw_operation *operati
     return bw_success();
 }
 
-bw_result bw_operation_init(struct bw_session *session, enum bw_operation_kind kind, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+bw_result bw_operation_init(struct bw_session *session, enum bw_operation_kind kind, const CK_MECHANISM *mechanism,
+                            CK_OBJECT_HANDLE key)
 {
     struct bw_operation *operation;
 
@@ -224,7 +229,8 @@ static bw_result hold(struct bw_operation *operation, enum bw_move move, bw_byte
     return bw_success();
 }
 
-bw_result bw_operation_deliver(struct bw_operation *operation, enum bw_move move, bw_bytes input, bw_bytes result, struct bw_out out)
+bw_result bw_operation_deliver(struct bw_operation *operation, enum bw_move move, bw_bytes input, bw_bytes result,
+                               struct bw_out out)
 {
     bw_result written = bw_out_write(out, result);
 

@@ -75,7 +75,8 @@ void bw_operation_free(struct bw_operation *operation);
  * operation into the session, its parameters copied, its key counted and found fit for it. No RPC.
  * key  CK_INVALID_HANDLE for a digest
  * Fails with BW_OPERATION_ACTIVE, BW_MECHANISM_INVALID, BW_MECHANISM_PARAM, BW_KEY_HANDLE, BW_KEY_TYPE, BW_NOT_PERMITTED. */
-bw_result bw_operation_init(struct bw_session *session, enum bw_operation_kind kind, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
+bw_result bw_operation_init(struct bw_session *session, enum bw_operation_kind kind, const CK_MECHANISM *mechanism,
+                            CK_OBJECT_HANDLE key);
 
 /* Fails with  BW_OPERATION_MISSING  none of that kind is active, or no message is;  BW_OPERATION_ACTIVE  another move is due. */
 bw_result bw_operation_may(const struct bw_operation *operation, enum bw_move move);
@@ -88,7 +89,8 @@ bw_result bw_operation_feed(struct bw_operation *operation, bw_bytes part);
 
 /* Writes a result whose length was not known before. When it does not fit it is held, for BW_HELD_MS, until the caller comes again
  * with the same input and more room, and BW_BUFFER_SMALL is returned. */
-bw_result bw_operation_deliver(struct bw_operation *operation, enum bw_move move, bw_bytes input, bw_bytes result, struct bw_out out);
+bw_result bw_operation_deliver(struct bw_operation *operation, enum bw_move move, bw_bytes input, bw_bytes result,
+                               struct bw_out out);
 
 /* Answers from what is held, if that was made of this very input and is not too old. False: nothing is; it has to be made (again). */
 bool bw_operation_answer(struct bw_operation *operation, bw_bytes input, struct bw_out out, bw_result *ret_result);

@@ -105,7 +105,9 @@ static bw_result take_gcm(struct parse *p, CK_GCM_PARAMS *ret_params)
     if (p->given.len == sizeof *ret_params)
         return take(p, ret_params, sizeof *ret_params);
     BW_TRY(take(p, &brief, sizeof brief));
-    *ret_params = (CK_GCM_PARAMS){ .pIv = brief.iv, .ulIvLen = brief.iv_len, .pAAD = brief.aad, .ulAADLen = brief.aad_len, .ulTagBits = brief.tag_bits };
+    *ret_params = (CK_GCM_PARAMS){
+        .pIv = brief.iv, .ulIvLen = brief.iv_len, .pAAD = brief.aad, .ulAADLen = brief.aad_len, .ulTagBits = brief.tag_bits,
+    };
     return bw_success();
 }
 
@@ -119,7 +121,8 @@ static bw_result parse_gcm(struct parse *p)
     BW_TRY(narrow(params.ulTagBits, &p->out->mechanism.tag_bits));
     if (params.ulIvLen > 0)
         return bw_success();
-    BW_CHECK(p->use == BW_USE_ENCRYPT && params.pIv != NULL && params.ulIvBits == 8 * BW_GCM_IV_LEN, BW_MECHANISM_PARAM, "no IV, and no room for one");
+    bool room = params.pIv != NULL && params.ulIvBits == 8 * BW_GCM_IV_LEN;
+    BW_CHECK(p->use == BW_USE_ENCRYPT && room, BW_MECHANISM_PARAM, "no IV, and no room for one");
     p->out->iv_back = params.pIv;
     return bw_success();
 }
@@ -230,7 +233,8 @@ static bw_result parse_by_row(struct parse *p)
     return bw_fail(BW_MECHANISM_INVALID, "parameters of an unknown kind");
 }
 
-bw_result bw_parameters_parse(const CK_MECHANISM *mechanism, unsigned use, struct bw_arena *arena, struct bw_parameters *ret_parameters)
+bw_result bw_parameters_parse(const CK_MECHANISM *mechanism, unsigned use, struct bw_arena *arena,
+                              struct bw_parameters *ret_parameters)
 {
     CK_MECHANISM         given;
     struct bw_parameters out = { 0 };

@@ -20,7 +20,8 @@ struct bw_parameters {
  * arena    takes the copies
  * Fails with  BW_MECHANISM_INVALID  not offered for that use;  BW_MECHANISM_PARAM  its parameters;  BW_BAD_ARGUMENT  a length
  *             without a pointer;  BW_NO_MEMORY. */
-bw_result bw_parameters_parse(const CK_MECHANISM *mechanism, unsigned use, struct bw_arena *arena, struct bw_parameters *ret_parameters);
+bw_result bw_parameters_parse(const CK_MECHANISM *mechanism, unsigned use, struct bw_arena *arena,
+                              struct bw_parameters *ret_parameters);
 
 /* CKM_BAILIWICK_ENVELOPE, which is no row of mechanisms.def: it has methods of its own instead of a number on the wire. */
 extern const struct bw_mechanism_row bw_envelope_row;

@@ -62,7 +62,8 @@ static bw_result check_payload(const struct bw_operation *operation, const struc
 
 /* ---- what travels ---- */
 
-static bw_result hash_payload(struct bw_operation *operation, const struct bw_mechanism *travels, bw_bytes data, uint8_t *room, bw_bytes *ret_payload)
+static bw_result hash_payload(struct bw_operation *operation, const struct bw_mechanism *travels, bw_bytes data, uint8_t *room,
+                              bw_bytes *ret_payload)
 {
     const struct bw_digest_row *row = bw_digest_row(operation->parameters.mechanism.row->digest);
     size_t prefix = travels->row->type == CKM_RSA_PKCS ? row->der_prefix.len : 0;
@@ -76,7 +77,8 @@ static bw_result hash_payload(struct bw_operation *operation, const struct bw_me
 }
 
 /* The whole of the data is here; room is for what is made of it. */
-static bw_result payload_of(struct bw_operation *operation, const struct bw_mechanism *travels, bw_bytes data, uint8_t room[static PAYLOAD_MAX], bw_bytes *ret_payload)
+static bw_result payload_of(struct bw_operation *operation, const struct bw_mechanism *travels, bw_bytes data,
+                            uint8_t room[static PAYLOAD_MAX], bw_bytes *ret_payload)
 {
     *ret_payload = data;
     if (operation->hash != NULL)
@@ -86,7 +88,8 @@ static bw_result payload_of(struct bw_operation *operation, const struct bw_mech
 
 /* ---- sign ---- */
 
-static bw_result sign_to(struct bw_session *session, struct bw_operation *operation, bw_bytes data, struct bw_arena *arena, bw_bytes *ret_signature)
+static bw_result sign_to(struct bw_session *session, struct bw_operation *operation, bw_bytes data, struct bw_arena *arena,
+                         bw_bytes *ret_signature)
 {
     struct bw_mechanism travels = bw_operation_travels(operation);
     uint8_t  room[PAYLOAD_MAX];
@@ -113,7 +116,8 @@ static bw_result sign(struct bw_session *session, struct bw_operation *operation
 }
 
 /* A query changes nothing. */
-static bw_result sign_by(struct bw_session *session, enum bw_operation_kind kind, enum bw_move move, bw_bytes data, struct bw_out out)
+static bw_result sign_by(struct bw_session *session, enum bw_operation_kind kind, enum bw_move move, bw_bytes data,
+                         struct bw_out out)
 {
     struct bw_operation *operation = session->operations[kind];
 
@@ -155,15 +159,17 @@ static bw_result verify(struct bw_session *session, struct bw_operation *operati
 
     BW_CHECK(signature.len == signature_len(operation), BW_SIGNATURE_LENGTH, "a signature of another length");
     BW_TRY(payload_of(operation, &travels, data, room, &payload));
+    bw_bytes spki = bw_attributes_bytes(&operation->key->attributes, CKA_PUBLIC_KEY_INFO);
     if (has_public_key(operation))
-        return bw_local_verify(session->slot->local, bw_attributes_bytes(&operation->key->attributes, CKA_PUBLIC_KEY_INFO), &travels, payload, signature);
+        return bw_local_verify(session->slot->local, spki, &travels, payload, signature);
     struct bw_arena arena = { 0 };
     bw_result r = bw_rpc_verify(&session->slot->remote, &arena, &operation->key->key, &travels, payload, signature);
     bw_arena_clear(&arena);
     return bw_objects_heed(session->slot->objects, r);
 }
 
-static bw_result verify_by(struct bw_session *session, enum bw_operation_kind kind, enum bw_move move, bw_bytes data, bw_bytes signature)
+static bw_result verify_by(struct bw_session *session, enum bw_operation_kind kind, enum bw_move move, bw_bytes data,
+                           bw_bytes signature)
 {
     return bw_operation_settle(session, kind, move, verify(session, session->operations[kind], data, signature));
 }

@@ -203,7 +203,8 @@ static bw_result fill_key(struct bw_object *object, CK_OBJECT_CLASS class, const
     return bw_token_describe_public(a, key->public_key);
 }
 
-static bw_result make_key(CK_OBJECT_CLASS class, const struct bw_remote_key *key, bool is_private, struct bw_object **ret_object)
+static bw_result make_key(CK_OBJECT_CLASS class, const struct bw_remote_key *key, bool is_private,
+                          struct bw_object **ret_object)
 {
     BW_AUTO(object) object = NULL;
 

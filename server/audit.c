@@ -29,6 +29,7 @@ enum {
     PATH_ROOM       = 4096,
     WAL_PAGES_WANTS = 1000,          /* then the write-ahead log is checkpointed beside the committer, */
     WAL_PAGES_NEEDS = 16 * 1024,     /* and then with the committer stopped, so that it can start again from its beginning */
+    WAL_PAGE_LEN    = 4096 + 24,     /* with its frame's header */
     CLOCK_BACK_US   = 60 * 1000 * 1000,
     EPOCH_MS        = 60 * 1000
 };
@@ -626,6 +627,8 @@ static bw_result open_files(struct bw_audit *audit, const struct bw_audit_option
     BW_TRY(path_in(options->dir, "audit.db", db_path));
     BW_TRY(bw_audit_db_open(db_path, &audit->region, BW_AUDIT_DB_WRITES, &audit->db));
     BW_TRY(bw_audit_db_open(db_path, &audit->region, BW_AUDIT_DB_CHECKPOINTS, &audit->checkpointer));
+    if (options->lay_out)
+        bw_audit_db_lay_out(db_path, (size_t)WAL_PAGES_NEEDS * WAL_PAGE_LEN);
     BW_TRY(bw_audit_space_new(options->dir, &audit->space));
     BW_TRY(read_heads(audit));
     BW_TRY(open_notary(audit, options));

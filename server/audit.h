@@ -30,6 +30,7 @@ struct bw_audit_options {
     unsigned    epoch_ms;   /* of the region's anchor log; 0: a minute */
     bw_audit_alarm_fn alarm; /* may be NULL */
     void             *self;
+    bool        lay_out;    /* the write-ahead log's room on the disk beforehand, 64 MiB: for speed from the first record on */
 };
 
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is a log. */

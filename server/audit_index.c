@@ -293,6 +293,7 @@ static void *run(void *self)
 {
     struct bw_audit_index *index = self;
 
+    (void)pthread_setname_np(pthread_self(), "bw-indexer");
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
     (void)pthread_mutex_lock(&index->lock);
     while (!index->stop) {

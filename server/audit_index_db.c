@@ -23,8 +23,8 @@ static const char *const statements[] = {
     [BW_INDEX_ENTRY]        = "SELECT position, time_us FROM entry WHERE log = ?1 AND idx = ?2",
     [BW_INDEX_LIST]         = "SELECT offsets FROM list WHERE log = ?1 AND segment = ?2 AND kind = ?3 AND value = ?4",
     [BW_INDEX_EACH_INTENT]  = "SELECT position FROM intent ORDER BY position",
-    [BW_INDEX_PUT_TILE]     = "INSERT INTO tile (log, level, number, hashes) VALUES (?1, ?2, ?3, ?4)"
-                              " ON CONFLICT (log, level, number) DO UPDATE SET hashes = excluded.hashes",
+    [BW_INDEX_PUT_TILE]     = ("INSERT INTO tile (log, level, number, hashes) VALUES (?1, ?2, ?3, ?4)"
+                               " ON CONFLICT (log, level, number) DO UPDATE SET hashes = excluded.hashes"),
     [BW_INDEX_TILE]         = "SELECT hashes FROM tile WHERE log = ?1 AND level = ?2 AND number = ?3",
 };
 

@@ -21,6 +21,18 @@ struct bw_grant {
 const struct bw_tenant_info *bw_grant_tenant(const struct bw_grant *grant) { return grant->tenant; }
 const struct bw_key *bw_grant_key(const struct bw_grant *grant) { return grant->key; }
 const struct bw_key_version *bw_grant_version(const struct bw_grant *grant) { return grant->version; }
+bool bw_grant_step_back(struct bw_grant *grant)
+{
+    for (uint32_t number = grant->version->number - 1; number > 0; number--) {
+        const struct bw_key_version *older = bw_key_version_of(grant->key, number);
+        if (older == NULL)
+            continue;
+        grant->version = older;
+        return true;
+    }
+    grant->version = bw_key_primary(grant->key);
+    return false;
+}
 const struct bw_key *bw_grant_target(const struct bw_grant *grant) { return grant->target; }
 const char *bw_grant_rule(const struct bw_grant *grant) { return grant->rule ? grant->rule : ""; }
 
@@ -55,13 +67,14 @@ static bool acts_on_its_own(const struct bw_job *job)
     return job->caller.identity.role == BW_ROLE_APP && !(job->method->who & BW_WHO_APP);
 }
 
-/* Callers of other regions may ask what the node is, and what a key's policy may allow them; the rest is for home. */
-static bool may_come_from_abroad(const struct bw_method *method)
+/* Callers of other regions may ask what the node is, and applications what a key's policy may allow them; the rest is for
+ * home. */
+static bool may_come_from_abroad(const struct bw_method *method, enum bw_role role)
 {
     bool of_keys = method->about == BW_ABOUT_KEY || method->about == BW_ABOUT_ENVELOPE || method->number == BW_METHOD_NR(ListKeys) ||
                    method->number == BW_METHOD_NR(ListObjects);
 
-    return method->number == BW_METHOD_NR(Describe) || (of_keys && method->effect != BW_EFFECT_CHANGES && (method->who & BW_WHO_APP));
+    return method->number == BW_METHOD_NR(Describe) || (of_keys && role == BW_ROLE_APP && method->effect != BW_EFFECT_CHANGES && (method->who & BW_WHO_APP));
 }
 
 static bool works_while_sealed(const struct bw_method *method)
@@ -75,7 +88,7 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
     const struct bw_identity *caller = &job->caller.identity;
 
     if (!bw_region_equal(&caller->region, &daemon->region))
-        BW_CHECK(may_come_from_abroad(job->method), BW_CALLER_REGION, "callers of other regions may not do this");
+        BW_CHECK(may_come_from_abroad(job->method, caller->role), BW_CALLER_REGION, "callers of other regions may not do this");
     if (caller->role == BW_ROLE_OPERATOR)
         return bw_success(); /* names the tenant, where there is one, in its message */
     BW_TRY(bw_registry_tenant(daemon->registry, &caller->tenant, &grant->tenant));
@@ -178,7 +191,7 @@ static bw_result check_name(struct bw_daemon *daemon, struct bw_job *job, const 
 {
     if (bw_region_equal(&name->region, &daemon->region))
         return bw_success();
-    job->reply.home_region = bw_arena_copy(&job->call->arena, bw_bytes_text(name->region.text)); /* told later than name may live */
+    job->reply.home_region = name->region.text;
     return bw_fail(BW_WRONG_REGION, "key or envelope of another region");
 }
 

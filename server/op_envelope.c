@@ -110,14 +110,16 @@ bw_result bw_op_unwrap(struct bw_daemon *daemon, struct bw_job *job)
 static bw_result choose_target(struct bw_daemon *daemon, struct bw_job *job, struct bw_context *ret_context)
 {
     const Bailiwick__V1__RewrapRequest *request = (const void *)job->request.message;
-    struct bw_key_name name = job->request.key;
+    struct bw_key_name *name = bw_arena_alloc(&job->call->arena, sizeof *name); /* a refusal tells its region later */
     struct bw_context context = own_context(job);
 
+    BW_CHECK(name != NULL, BW_NO_MEMORY, "key name");
+    *name = job->request.key;
     if (request->key != NULL && request->key->name[0] != '\0')
-        BW_CHECK_AT(bw_ok(bw_key_name_parse(bw_bytes_text(request->key->name), &name)), BW_BAD_ARGUMENT, "key", "not a key name");
+        BW_CHECK_AT(bw_ok(bw_key_name_parse(bw_bytes_text(request->key->name), name)), BW_BAD_ARGUMENT, "key", "not a key name");
     if (!request->keep_context)
         context = (struct bw_context){ job->request.new_context, job->request.new_context_count };
-    BW_TRY(bw_authorise_target(daemon, job, &name, context));
+    BW_TRY(bw_authorise_target(daemon, job, name, context));
     *ret_context = context;
     return bw_success();
 }

@@ -37,9 +37,8 @@ static bw_result take_operations(const query_request *request, struct bw_arena *
 
     BW_CHECK(operations != NULL, BW_NO_MEMORY, "query");
     for (size_t i = 0; i < request->n_operations; i++) {
-        const struct bw_method *method = bw_method_by_name(request->operations[i]);
-        BW_CHECK_AT(method != NULL, BW_BAD_ARGUMENT, "operations", "there is no such method");
-        operations[i] = (uint32_t)method->number;
+        operations[i] = bw_operation_number(request->operations[i]);
+        BW_CHECK_AT(operations[i] != 0, BW_BAD_ARGUMENT, "operations", "there is no such operation");
     }
     query->operations      = operations;
     query->operation_count = request->n_operations;

@@ -1,4 +1,4 @@
-/* WrapKey, UnwrapKey, GenerateKey, DeriveKey: session keys that stay in the region. What the application holds of one is its
+/* WrapKey, UnwrapKey, GenerateKey, DeriveKey, ImportSessionKey: session keys that stay in the region. What the application holds of one is its
  * sealed bytes; its value only where the master key's policy releases it. */
 #include "authorise.h"
 #include "bailiwick/v1/crypto.pb-c.h"
@@ -6,8 +6,6 @@
 #include "op.h"
 #include "stages.h"
 #include "wire.h"
-
-enum { SESSION_KEY_MAX = 512 };
 
 static unsigned all_uses_of(CK_KEY_TYPE type)
 {
@@ -25,7 +23,7 @@ static bw_result read_template(struct bw_daemon *daemon, const struct bw_job *jo
     BW_CHECK_AT(template != NULL, BW_BAD_ARGUMENT, "template", "missing");
     BW_CHECK_AT(template->key_type == CKK_AES || template->key_type == CKK_GENERIC_SECRET, BW_TEMPLATE_INVALID, "template.key_type",
                 "not CKK_AES or CKK_GENERIC_SECRET");
-    BW_CHECK_AT(template->length <= SESSION_KEY_MAX, BW_TEMPLATE_INVALID, "template.length", "more than 512 bytes");
+    BW_CHECK_AT(template->length <= BW_SESSION_KEY_MAX, BW_TEMPLATE_INVALID, "template.length", "more than 512 bytes");
     what.key_type    = template->key_type;
     what.length      = template->length;
     what.extractable = template->extractable;
@@ -40,21 +38,22 @@ static bw_result read_template(struct bw_daemon *daemon, const struct bw_job *jo
 
 /* Seals it, and reveals it when the template asks and the policy allows. */
 static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct bw_hsm_object *object, const struct bw_session_key *what,
-                          Bailiwick__V1__SealedKey **ret_key)
+                          bool release, Bailiwick__V1__SealedKey **ret_key)
 {
     struct bw_arena *arena = &job->call->arena;
     Bailiwick__V1__SealedKey *key = bw_arena_alloc(arena, sizeof *key);
     uint8_t *check = bw_arena_alloc(arena, 3);
     bw_bytes sealed, value;
+    bool has_check;
 
     BW_CHECK(key != NULL && check != NULL, BW_NO_MEMORY, "reply");
     bailiwick__v1__sealed_key__init(key);
     BW_TRY(bw_hsm_seal(object, arena, &sealed));
-    BW_TRY(bw_hsm_check_value(object, check));
+    BW_TRY(bw_hsm_check_value(object, check, &has_check));
     key->sealed = bw_wire_data(sealed);
     key->length = what->length;
-    key->check  = bw_wire_data(bw_bytes_of(check, 3));
-    if (what->extractable && bw_ok(bw_authorise_release(daemon, job))) {
+    key->check  = bw_wire_data(bw_bytes_of(check, has_check ? 3 : 0));
+    if (release && what->extractable && bw_ok(bw_authorise_release(daemon, job))) {
         BW_TRY(bw_hsm_reveal(object, arena, &value));
         key->value          = bw_wire_data(value);
         job->reply.released = true;
@@ -75,23 +74,49 @@ bw_result bw_op_generate_key(struct bw_daemon *daemon, struct bw_job *job)
 
     Bailiwick__V1__GenerateKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, job, object, &what, &reply->key);
+    return describe(daemon, job, object, &what, request->template_->release, &reply->key);
+}
+
+bw_result bw_op_import_session_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const Bailiwick__V1__ImportSessionKeyRequest *request = (const void *)job->request.message;
+    BW_AUTO(hsm_object) object = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(read_template(daemon, job, request->template_, &what));
+    BW_CHECK(bw_grant_tenant(job->grant)->token != NULL, BW_TENANT_SEALED, "tenant has no open token");
+    BW_TRY(bw_hsm_import_session(bw_grant_tenant(job->grant)->token, job->request.data, &what, &object));
+    what.length = (uint32_t)job->request.data.len;
+
+    Bailiwick__V1__ImportSessionKeyReply *reply = bw_op_reply(job);
+    BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
+    return describe(daemon, job, object, &what, false, &reply->key);
+}
+
+static bw_result unwrap(struct bw_daemon *daemon, struct bw_job *job, struct bw_session_key *ret_what, struct bw_hsm_object **ret_object)
+{
+    const Bailiwick__V1__UnwrapKeyRequest *request = (const void *)job->request.message;
+    BW_AUTO(hsm_object) key = NULL;
+
+    BW_TRY(bw_op_object(daemon, job, BW_USE_UNWRAP, &key));
+    BW_TRY(read_template(daemon, job, request->template_, ret_what));
+    return bw_hsm_unwrap(key, &job->request.mechanism, job->request.data, ret_what, ret_object);
 }
 
 bw_result bw_op_unwrap_key(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__UnwrapKeyRequest *request = (const void *)job->request.message;
-    BW_AUTO(hsm_object) key = NULL;
     BW_AUTO(hsm_object) object = NULL;
     struct bw_session_key what;
 
-    BW_TRY(bw_op_object(daemon, job, BW_USE_UNWRAP, &key));
-    BW_TRY(read_template(daemon, job, request->template_, &what));
-    BW_TRY(bw_hsm_unwrap(key, &job->request.mechanism, job->request.data, &what, &object));
+    bw_result unwrapped = unwrap(daemon, job, &what, &object);
+    while (bw_op_try_older(job, unwrapped))
+        unwrapped = unwrap(daemon, job, &what, &object);
+    BW_TRY(unwrapped);
 
     Bailiwick__V1__UnwrapKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, job, object, &what, &reply->key);
+    return describe(daemon, job, object, &what, request->template_->release, &reply->key);
 }
 
 bw_result bw_op_derive_key(struct bw_daemon *daemon, struct bw_job *job)
@@ -107,7 +132,7 @@ bw_result bw_op_derive_key(struct bw_daemon *daemon, struct bw_job *job)
 
     Bailiwick__V1__DeriveKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, job, object, &what, &reply->key);
+    return describe(daemon, job, object, &what, request->template_->release, &reply->key);
 }
 
 static bw_result unseal_wrapped(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, struct bw_hsm_object **ret_target)

@@ -187,13 +187,19 @@ static bw_result add_names(struct bw_cli *cli, X509 *certificate, const char *ur
     return result;
 }
 
+static bw_result add_name_part(X509_NAME *name, int nid, const char *text)
+{
+    BW_CHECK(X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8, (const unsigned char *)text, -1, -1, 0) == 1,
+             BW_INTERNAL, "the subject cannot be made");
+    return bw_success();
+}
+
 static bw_result set_subject(X509 *certificate, const char *organisation, const char *common_name)
 {
     X509_NAME *name = X509_get_subject_name(certificate);
 
-    BW_CHECK(X509_NAME_add_entry_by_NID(name, NID_organizationName, MBSTRING_UTF8, (const unsigned char *)organisation, -1, -1, 0) == 1, BW_INTERNAL, "the certificate cannot be made");
-    BW_CHECK(X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, (const unsigned char *)common_name, -1, -1, 0) == 1, BW_INTERNAL, "the certificate cannot be made");
-    return bw_success();
+    BW_TRY(add_name_part(name, NID_organizationName, organisation));
+    return add_name_part(name, NID_commonName, common_name);
 }
 
 static bw_result start_certificate(EVP_PKEY *key, int days, X509 **ret_certificate)
@@ -373,7 +379,8 @@ static bw_result read_trust_domain(struct bw_cli *cli, struct bw_ca *ca)
     if (name != NULL && name->type == GEN_URI && ASN1_STRING_length(name->d.ia5) < (int)sizeof text)
         memcpy(text, ASN1_STRING_get0_data(name->d.ia5), (size_t)ASN1_STRING_length(name->d.ia5));
     GENERAL_NAMES_free(names);
-    BW_CHECK(strncmp(text, scheme, strlen(scheme)) == 0, BW_BAD_ARGUMENT, "this CA's certificate names no trust domain; was it made by 'bailiwick ca init'?");
+    BW_CHECK(strncmp(text, scheme, strlen(scheme)) == 0, BW_BAD_ARGUMENT,
+             "this CA's certificate names no trust domain; was it made by 'bailiwick ca init'?");
     return parse_trust_domain(cli, text + strlen(scheme), ca->trust_domain);
 }
 

@@ -146,10 +146,12 @@ bool bw_check_identity(struct bw_doctor *doctor)
                         "%s: not one SPIFFE id of ours: %s", slot->certificate_file, id);
         return false;
     }
-    if (!agrees(doctor, "trust_domain", slot->trust_domain, identity.trust_domain) || !agrees(doctor, "tenant", slot->tenant.text, identity.tenant.text))
+    if (!agrees(doctor, "trust_domain", slot->trust_domain, identity.trust_domain) ||
+        !agrees(doctor, "tenant", slot->tenant.text, identity.tenant.text))
         return false;
     if (identity.role != BW_ROLE_APP)
-        bw_doctor_found(doctor, BW_NOTE, "give applications certificates with the role app", "the role %s may use no key", bw_role_name(identity.role));
+        bw_doctor_found(doctor, BW_NOTE, "give applications certificates with the role app",
+                        "the role %s may use no key", bw_role_name(identity.role));
     if (!bw_region_equal(&identity.region, &slot->region))
         bw_doctor_found(doctor, BW_NOTE, "keys answer it only if their policies allow callers of that region",
                         "the certificate is for callers in %s, the home region is %s", identity.region.text, slot->region.text);
@@ -198,7 +200,8 @@ bool bw_check_key(struct bw_doctor *doctor)
 
     bw_result readable = bw_client_key_is_encrypted(doctor->client, &encrypted);
     if (!bw_ok(readable)) {
-        bw_doctor_found(doctor, BW_WRONG, "it must be readable by the user who runs the application, and by nobody else", "%s: %s", path, readable.what);
+        bw_doctor_found(doctor, BW_WRONG, "it must be readable by the user who runs the application, and by nobody else",
+                        "%s: %s", path, readable.what);
         return false;
     }
     if (encrypted && !ask_passphrase(doctor, path))

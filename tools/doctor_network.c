@@ -90,7 +90,8 @@ static bool check_tls(struct bw_doctor *doctor, const char *endpoint, int socket
     bool     fine    = ssl != NULL && judge_server(doctor, endpoint, ssl);
 
     if (ssl == NULL)
-        bw_doctor_found(doctor, BW_WRONG, "it must speak TLS 1.3 itself; a proxy may pass TCP on, but not end TLS", "%s: the TLS handshake failed", endpoint);
+        bw_doctor_found(doctor, BW_WRONG, "it must speak TLS 1.3 itself; a proxy may pass TCP on, but not end TLS",
+                        "%s: the TLS handshake failed", endpoint);
     SSL_free(ssl);
     SSL_CTX_free(context);
     return fine;

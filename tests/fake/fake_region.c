@@ -197,7 +197,8 @@ static const EVP_CIPHER *cipher_of(CK_MECHANISM_TYPE type, size_t key_len)
     return EVP_get_cipherbyname(name);
 }
 
-static bool aes(const struct material *key, const struct bw_mechanism *m, bool encrypts, bw_bytes input, bw_bytes iv, uint8_t *out, size_t *ret_len)
+static bool aes(const struct material *key, const struct bw_mechanism *m, bool encrypts, bw_bytes input, bw_bytes iv,
+                uint8_t *out, size_t *ret_len)
 {
     EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
     bool gcm = m->row->type == CKM_AES_GCM;
@@ -386,7 +387,8 @@ bw_result bw_rpc_verify(const struct bw_remote *remote, struct bw_arena *arena, 
 
 /* ---- session keys ---- */
 
-static bw_result seal(struct bw_arena *arena, const uint8_t *value, size_t len, const struct bw_session_key *template, struct bw_sealed_key *ret_key)
+static bw_result seal(struct bw_arena *arena, const uint8_t *value, size_t len, const struct bw_session_key *template,
+                      struct bw_sealed_key *ret_key)
 {
     uint8_t *sealed = bw_arena_alloc(arena, SEAL + len);
 
@@ -457,6 +459,15 @@ bw_result bw_rpc_generate_key(const struct bw_remote *remote, struct bw_arena *a
     BW_TRY(answer(FAKE_GENERATE));
     assert_int_equal(RAND_bytes(value, (int)template->length), 1);
     return seal(arena, value, template->length, template, ret_key);
+}
+
+bw_result bw_rpc_import_session_key(const struct bw_remote *remote, struct bw_arena *arena, bw_bytes value, const struct bw_session_key *template,
+                                    struct bw_sealed_key *ret_key)
+{
+    (void)remote;
+
+    BW_TRY(answer(FAKE_IMPORT));
+    return seal(arena, value.data, value.len, template, ret_key);
 }
 
 bw_result bw_rpc_derive_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_ref *ref, const struct bw_mechanism *m,
@@ -549,7 +560,8 @@ bw_result bw_rpc_list_keys(const struct bw_remote *remote, struct bw_arena *aren
     return bw_success();
 }
 
-bw_result bw_rpc_create_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_new_key *wanted, struct bw_remote_key *ret_key)
+bw_result bw_rpc_create_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_new_key *wanted,
+                            struct bw_remote_key *ret_key)
 {
     (void)remote, (void)arena;
     BW_TRY(answer(FAKE_CREATE_KEY));
@@ -637,7 +649,8 @@ static void put(struct bw_buf *buf, bw_bytes bytes)
     assert_true(bw_ok(bw_buf_add(buf, bytes)));
 }
 
-bw_result bw_rpc_put_object(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_remote_object *object, struct bw_remote_object *ret_object)
+bw_result bw_rpc_put_object(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_remote_object *object,
+                            struct bw_remote_object *ret_object)
 {
     (void)remote, (void)arena;
     struct fake_object *o = object->id.len > 0 ? object_by_id(object->id) : &region.objects[region.object_count];

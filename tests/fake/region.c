@@ -70,6 +70,8 @@ void region_make(struct region *region)
     region->module         = softhsm_start(&region->softhsm);
     region->config.region  = audit.region;
     region->config.pin_dir = region->dir;
+    region->config.node    = (char *)(uintptr_t)audit.node;
+    region->config.trust_domain = (char *)(uintptr_t)"ex.org";
     must(bw_hsm_open(&(struct bw_hsm_options){ .module = region->module, .sessions = 2 }, &hsm));
     must(bw_token_create(hsm, "bw:eu-central", bw_bytes_text("regionso"), bw_bytes_text("regionpin"), serial));
     bw_hsm_close(hsm);
@@ -101,7 +103,10 @@ static void prepare(struct region *region, const struct asking *asking, struct a
     job->call   = &asked->call;
     job->daemon = &region->daemon;
     job->method = bw_method_by_number(asking->method);
-    job->request.message = asking->message;
+    job->request.message   = asking->message;
+    job->request.mechanism = asking->mechanism;
+    job->request.data      = asking->data;
+    job->request.purpose   = "";
     job->request.request_id_given = asking->request_id != 0;
     memset(job->request.request_id, asking->request_id, sizeof job->request.request_id);
     if (asking->request_id == 0)

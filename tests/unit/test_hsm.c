@@ -555,7 +555,9 @@ static void check_values_are_those_of_openssl(void **state)
     assert_int_equal(EVP_EncryptInit_ex(c, EVP_aes_256_ecb(), NULL, key32.data, NULL), 1);
     assert_int_equal(EVP_EncryptUpdate(c, block, &len, zeros, 16), 1);
     EVP_CIPHER_CTX_free(c);
-    OK(bw_hsm_check_value(key, check));
+    bool has_check;
+    OK(bw_hsm_check_value(key, check, &has_check));
+    assert_true(has_check);
     assert_memory_equal(check, block, 3);
     bw_hsm_object_unref(key);
 }
@@ -634,7 +636,7 @@ static void a_forgotten_key_is_refused_to_holders_and_found_anew(void **state)
 
     what.origin = id;
     OK(bw_hsm_generate_session(token, &what, &from_it));
-    bw_hsm_forget(token, &id);
+    bw_hsm_forget(token, &id, BW_KEY_STATE);
     REFUSED(bw_hsm_encrypt(key, &m, text("x"), &arena, &out), BW_KEY_STATE);
     REFUSED(bw_hsm_encrypt(from_it, &m, text("x"), &arena, &out), BW_KEY_STATE);
     OK(bw_hsm_key(token, &id, 1, &again));
@@ -838,7 +840,7 @@ static void *mixed_load(void *argument)
         if (i % 10 == 0 && (!bw_ok(bw_hsm_generate(token, bw_spec_row(BW_SPEC_AES_256), &id, 1, "", NULL)) || !bw_ok(bw_hsm_destroy(token, &id, 1))))
             atomic_fetch_add(&crowd->wrong, 1);
         if (i % 7 == 0)
-            bw_hsm_forget(token, &id);
+            bw_hsm_forget(token, &id, BW_KEY_STATE);
         bw_arena_clear(&a);
     }
     return NULL;

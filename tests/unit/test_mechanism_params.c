@@ -15,7 +15,7 @@ static CK_GCM_PARAMS gcm            = { iv, 12, 0xdeadbeef, iv, 4, 128 };
 static struct { CK_BYTE *iv; CK_ULONG iv_len; CK_BYTE *aad; CK_ULONG aad_len, tag_bits; } brief_gcm = { iv, 12, NULL, 0, 96 };
 static CK_GCM_PARAMS gcm_tag_0      = { iv, 12, 96, NULL, 0, 0 };
 static CK_GCM_PARAMS gcm_tag_129    = { iv, 12, 96, NULL, 0, 129 };
-static CK_GCM_PARAMS gcm_tag_huge   = { iv, 12, 96, NULL, 0, (CK_ULONG)1 << 32 };
+static CK_GCM_PARAMS gcm_tag_huge   = { iv, 12, 96, NULL, 0, ((CK_ULONG)1 << 32) + 128 };
 static CK_GCM_PARAMS gcm_long_iv    = { iv, 257, 96, NULL, 0, 128 };
 static CK_GCM_PARAMS gcm_null_iv    = { NULL, 12, 96, NULL, 0, 128 };
 static CK_GCM_PARAMS gcm_drawn      = { iv, 0, 96, NULL, 0, 128 };
@@ -45,7 +45,7 @@ static const struct { const char *why; CK_MECHANISM mechanism; unsigned use; enu
     { "GCM without parameters",              { CKM_AES_GCM, NULL, 0 },                  BW_USE_ENCRYPT, BW_MECHANISM_PARAM },
     { "GCM without a tag",                   { CKM_AES_GCM, IS(gcm_tag_0) },            BW_USE_ENCRYPT, BW_MECHANISM_PARAM },
     { "GCM with a tag of 129 bits",          { CKM_AES_GCM, IS(gcm_tag_129) },          BW_USE_ENCRYPT, BW_MECHANISM_PARAM },
-    { "GCM with a tag that wraps to 0",      { CKM_AES_GCM, IS(gcm_tag_huge) },         BW_USE_ENCRYPT, BW_MECHANISM_PARAM },
+    { "GCM with a tag that wraps to 128",    { CKM_AES_GCM, IS(gcm_tag_huge) },         BW_USE_ENCRYPT, BW_MECHANISM_PARAM },
     { "GCM with an IV of 257 bytes",         { CKM_AES_GCM, IS(gcm_long_iv) },          BW_USE_ENCRYPT, BW_MECHANISM_PARAM },
     { "GCM with an IV that is not there",    { CKM_AES_GCM, IS(gcm_null_iv) },          BW_USE_ENCRYPT, BW_BAD_ARGUMENT },
     { "GCM with an IV to be drawn",          { CKM_AES_GCM, IS(gcm_drawn) },            BW_USE_ENCRYPT, BW_OK },

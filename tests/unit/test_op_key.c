@@ -42,7 +42,7 @@ static bw_result ask_with(const char *caller, enum bw_method_nr method, const vo
                           region_operation_fn operation)
 {
     asked_clear(&asked);
-    return region_ask(&region, &(struct asking){ caller, method, message, key, request_id }, operation, &asked);
+    return region_ask(&region, &(struct asking){ .caller = caller, .method = method, .message = message, .key = key, .request_id = request_id }, operation, &asked);
 }
 
 #define INIT(snake, Method) \
@@ -542,7 +542,7 @@ static bw_result create_and_crash(int spec, uint8_t request_id)
     INIT(create_key, CreateKey);
     message.spec = (Bailiwick__V1__KeySpec)spec;
     asked_clear(&asked);
-    bw_result result = region_ask_and_crash(&region, &(struct asking){ CUSTODIAN, BW_METHOD_NR(CreateKey), &message.base, NULL, request_id },
+    bw_result result = region_ask_and_crash(&region, &(struct asking){ .caller = CUSTODIAN, .method = BW_METHOD_NR(CreateKey), .message = &message.base, .request_id = request_id },
                                             bw_op_create_key, &asked);
     if (bw_ok(result))
         (void)snprintf(key_name, sizeof key_name, "%s", key_in_reply()->name);
@@ -588,7 +588,7 @@ static void a_version_without_material_gives_way_to_the_one_before(void **state)
     assert_int_equal(create_key(BW_SPEC_AES_256, NULL).code, BW_OK);
     message.name = key_name;
     asked_clear(&asked);
-    assert_int_equal(region_ask_and_crash(&region, &(struct asking){ CUSTODIAN, BW_METHOD_NR(RotateKey), &message.base, key_name, 0 },
+    assert_int_equal(region_ask_and_crash(&region, &(struct asking){ .caller = CUSTODIAN, .method = BW_METHOD_NR(RotateKey), .message = &message.base, .key = key_name, .request_id = 0 },
                                           bw_op_rotate_key, &asked).code, BW_OK);
     asked_clear(&asked);
     assert_int_equal(bw_key_primary(stands())->number, 2);
