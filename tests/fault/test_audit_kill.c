@@ -257,6 +257,7 @@ static void a_power_cut_loses_nothing_that_was_acknowledged(void **state)
 static void without_a_sync_per_commit_a_power_cut_does_lose_records(void **state)
 {
     (void)state;
+    at.signer = NULL; /* what was lost may have been signed, and then nothing opens */
     assert_int_not_equal(lost_by_power_cuts(true), 0);
 }
 
