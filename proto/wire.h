@@ -36,6 +36,9 @@ bw_result bw_wire_pack_refusal(const struct bw_refusal_parts *parts, struct bw_a
 /* And back. Never fails: what cannot be read leaves its part of *ret_refusal empty. */
 void bw_wire_unpack_refusal(bw_bytes details, struct bw_refusal *ret_refusal);
 
+/* The same from a BatchError: what one operation of a Batch was refused with. */
+void bw_wire_unpack_batch_error(bw_bytes error, struct bw_refusal *ret_refusal);
+
 /* The result that stands for a refusal, or for a bare gRPC status from something that is not ours. */
 bw_result bw_wire_result(const struct bw_refusal *refusal);
 

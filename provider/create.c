@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "key.h"
 #include "output.h"
 #include "session.h"
 #include "slot.h"
@@ -75,7 +76,7 @@ static bw_result complete(struct bw_object *object)
     case CKO_PUBLIC_KEY:  return complete_public(&object->attributes);
     case CKO_CERTIFICATE: return complete_certificate(&object->attributes);
     case CKO_DATA:        return bw_success();
-    default:              return bw_fail(BW_TEMPLATE_INVALID, "private and secret keys are generated or unwrapped");
+    default:              return bw_fail(BW_TEMPLATE_INVALID, "private keys are generated");
     }
 }
 
@@ -123,11 +124,22 @@ static bw_result add(struct bw_session *session, struct bw_object *object, CK_OB
     return put_at_region(session, object, ret_handle);
 }
 
+static bool is_secret_key(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    static const CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    bw_bytes class;
+
+    return bw_template_find(template, count, CKA_CLASS, &class) && bw_bytes_equal(class, bw_bytes_of(&secret, sizeof secret));
+}
+
 bw_result bw_create(struct bw_session *session, const CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_object)
 {
     BW_AUTO(object) object = NULL;
 
     BW_CHECK(ret_object != NULL, BW_BAD_ARGUMENT, "no place for the handle");
+    BW_TRY(bw_template_check(template, count));
+    if (is_secret_key(template, count))
+        return bw_key_import(session, (struct bw_template){ template, count }, ret_object);
     BW_TRY(bw_object_new(BW_ORIGIN_SESSION, &object));
     BW_TRY(bw_attributes_take(&object->attributes, BW_GIVEN_CREATE, template, count));
     BW_TRY(complete(object));

@@ -80,7 +80,7 @@ static bw_result set_history(struct bw_attributes *a, struct birth birth)
     return bw_token_allow(a, birth.uses);
 }
 
-/* A released value that the template calls sensitive is not kept. */
+/* A value, released or the application's own, that the template calls sensitive is not kept. */
 static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key *key)
 {
     struct bw_attributes *a = &object->attributes;
@@ -88,6 +88,10 @@ static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key
 
     BW_TRY(bw_buf_add(&object->sealed, key->sealed));
     object->key.sealed = bw_buf_bytes(&object->sealed);
+    if (!readable) {
+        bw_secret_free(a->hidden);
+        a->hidden = NULL;
+    }
     if (key->value.len > 0 && readable)
         BW_TRY(bw_secret_copy(key->value, &a->hidden));
     BW_TRY(bw_attributes_set(a, CKA_CHECK_VALUE, key->check));
@@ -114,6 +118,31 @@ static bw_result generate_session_key(struct bw_session *session, const struct b
 
     BW_TRY(bw_rpc_generate_key(&session->slot->remote, arena, mechanism, &template, &key));
     return add_sealed(session, a, &key, (struct birth){ mechanism->row->type, template.uses }, ret_key);
+}
+
+static bw_result import(struct bw_session *session, struct bw_attributes *a, struct bw_template given, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
+{
+    struct bw_sealed_key key;
+
+    BW_TRY(bw_attributes_take(a, BW_GIVEN_CREATE, given.attributes, given.count));
+    BW_CHECK(!bw_attributes_bool(a, CKA_TOKEN), BW_TEMPLATE_INVALID, "master keys are made in the HSM");
+    bw_bytes value = bw_bytes_of(bw_secret_reveal(a->hidden), bw_secret_len(a->hidden));
+    BW_CHECK(value.len > 0, BW_TEMPLATE_INCOMPLETE, "no CKA_VALUE");
+    BW_CHECK(value.len <= BW_SESSION_KEY_MAX, BW_KEY_SIZE, "CKA_VALUE");
+    struct bw_session_key template = session_key_of(a);
+    BW_TRY(bw_rpc_import_session_key(&session->slot->remote, arena, value, &template, &key));
+    return add_sealed(session, a, &key, (struct birth){ CK_UNAVAILABLE_INFORMATION, template.uses }, ret_key);
+}
+
+bw_result bw_key_import(struct bw_session *session, struct bw_template given, CK_OBJECT_HANDLE *ret_key)
+{
+    struct bw_arena arena = { 0 };
+    struct bw_attributes attributes = { 0 };
+
+    bw_result r = import(session, &attributes, given, &arena, ret_key);
+    bw_attributes_clear(&attributes);
+    bw_arena_clear(&arena);
+    return r;
 }
 
 /* ---- master keys ---- */

@@ -18,6 +18,8 @@ struct bw_template {
     CK_ULONG            count;
 };
 
+/* C_CreateObject of a session key: its value goes to the region once, and the key is used there like the others. */
+bw_result bw_key_import(struct bw_session *session, struct bw_template given, CK_OBJECT_HANDLE *ret_key);
 bw_result bw_key_generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted,
                           CK_OBJECT_HANDLE *ret_key);
 bw_result bw_key_generate_pair(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template public, struct bw_template private,

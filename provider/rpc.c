@@ -301,6 +301,19 @@ bw_result bw_rpc_generate_key(const struct bw_remote *remote, struct bw_arena *a
     return take_sealed(AS(GenerateKeyReply, reply)->key, ret_key);
 }
 
+bw_result bw_rpc_import_session_key(const struct bw_remote *remote, struct bw_arena *arena, bw_bytes value,
+                                    const struct bw_session_key *template, struct bw_sealed_key *ret_key)
+{
+    V1(ImportSessionKeyRequest) request = BAILIWICK__V1__IMPORT_SESSION_KEY_REQUEST__INIT;
+    struct template_message template_message;
+    ProtobufCMessage *reply;
+
+    request.value     = bw_wire_data(value);
+    request.template_ = put_template(template, &template_message);
+    BW_TRY(CALL(remote, arena, ImportSessionKey, request, &reply));
+    return take_sealed(AS(ImportSessionKeyReply, reply)->key, ret_key);
+}
+
 bw_result bw_rpc_derive_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_ref *key,
                             const struct bw_mechanism *mechanism, const struct bw_session_key *template, struct bw_sealed_key *ret_key)
 {

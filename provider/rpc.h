@@ -63,6 +63,9 @@ bw_result bw_rpc_unwrap_key(const struct bw_remote *remote, struct bw_arena *are
                             struct bw_sealed_key *ret_key);
 bw_result bw_rpc_generate_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_mechanism *mechanism,
                               const struct bw_session_key *template, struct bw_sealed_key *ret_key);
+/* The value is the application's own. */
+bw_result bw_rpc_import_session_key(const struct bw_remote *remote, struct bw_arena *arena, bw_bytes value,
+                                    const struct bw_session_key *template, struct bw_sealed_key *ret_key);
 bw_result bw_rpc_derive_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_ref *key,
                             const struct bw_mechanism *mechanism, const struct bw_session_key *template,
                             struct bw_sealed_key *ret_key);

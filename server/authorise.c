@@ -67,13 +67,14 @@ static bool acts_on_its_own(const struct bw_job *job)
     return job->caller.identity.role == BW_ROLE_APP && !(job->method->who & BW_WHO_APP);
 }
 
-/* Callers of other regions may ask what the node is, and what a key's policy may allow them; the rest is for home. */
-static bool may_come_from_abroad(const struct bw_method *method)
+/* Callers of other regions may ask what the node is, and applications what a key's policy may allow them; the rest is for
+ * home. */
+static bool may_come_from_abroad(const struct bw_method *method, enum bw_role role)
 {
     bool of_keys = method->about == BW_ABOUT_KEY || method->about == BW_ABOUT_ENVELOPE || method->number == BW_METHOD_NR(ListKeys) ||
                    method->number == BW_METHOD_NR(ListObjects);
 
-    return method->number == BW_METHOD_NR(Describe) || (of_keys && method->effect != BW_EFFECT_CHANGES && (method->who & BW_WHO_APP));
+    return method->number == BW_METHOD_NR(Describe) || (of_keys && role == BW_ROLE_APP && method->effect != BW_EFFECT_CHANGES && (method->who & BW_WHO_APP));
 }
 
 static bool works_while_sealed(const struct bw_method *method)
@@ -87,7 +88,7 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
     const struct bw_identity *caller = &job->caller.identity;
 
     if (!bw_region_equal(&caller->region, &daemon->region))
-        BW_CHECK(may_come_from_abroad(job->method), BW_CALLER_REGION, "callers of other regions may not do this");
+        BW_CHECK(may_come_from_abroad(job->method, caller->role), BW_CALLER_REGION, "callers of other regions may not do this");
     if (caller->role == BW_ROLE_OPERATOR)
         return bw_success(); /* names the tenant, where there is one, in its message */
     BW_TRY(bw_registry_tenant(daemon->registry, &caller->tenant, &grant->tenant));

@@ -116,6 +116,7 @@ bw_result bw_key_message(const struct bw_key *key, bool brief, struct bw_arena *
     message->created_us  = key->created_us;
     message->deletion_us = key->deletion_us;
     message->generation  = key->generation;
+    message->rotation_days = key->rotation_days;
     BW_TRY(fill_texts(key, arena, message));
     BW_TRY(fill_uses(key, arena, message));
     BW_TRY(fill_versions(key, arena, message));

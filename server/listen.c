@@ -59,23 +59,6 @@ static void shut_down(struct bw_listener *listener)
     grpc_server_shutdown_and_notify(listener->server, listener->queue, &down->tag);
 }
 
-static bool has_calls(struct bw_listener *listener)
-{
-    (void)pthread_mutex_lock(&listener->lock);
-    bool calls = listener->in_flight > 0;
-    (void)pthread_mutex_unlock(&listener->lock);
-    return calls || listener->stream_count > 0;
-}
-
-/* Closing an idle connection is left to its client, who may not look at it for hours; so when the last call is over, we do. */
-static void hang_up(struct bw_listener *listener)
-{
-    if (!listener->is_closing || listener->has_hung_up || has_calls(listener))
-        return;
-    listener->has_hung_up = true;
-    grpc_server_cancel_all_calls(listener->server);
-}
-
 /* The C core has no public way to put something into its queue, so what other threads want is looked at between events. */
 static void heed_wishes(struct bw_listener *listener)
 {
@@ -85,9 +68,17 @@ static void heed_wishes(struct bw_listener *listener)
         listener->serving = serve;
         bw_health_tell(listener);
     }
-    hang_up(listener);
     if (atomic_load_explicit(&listener->wants_closing, memory_order_acquire) && !listener->is_closing)
         shut_down(listener);
+}
+
+/* Once the queue has run dry after the shutdown, no call is in flight that is not counted. */
+static void note_quiet(struct bw_listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    listener->takes_no_more = true;
+    (void)pthread_cond_broadcast(&listener->changed);
+    (void)pthread_mutex_unlock(&listener->lock);
 }
 
 static void *loop(void *self)
@@ -95,6 +86,7 @@ static void *loop(void *self)
     struct bw_listener *listener = self;
     grpc_event event;
 
+    (void)pthread_setname_np(pthread_self(), "bw-listener");
     do {
         unsigned drained = 0;
         gpr_timespec tick = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
@@ -102,6 +94,8 @@ static void *loop(void *self)
         heed_wishes(listener);
         while (run_event(&event) && ++drained < DRAIN_MAX)
             event = grpc_completion_queue_next(listener->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
+        if (listener->is_closing && event.type == GRPC_QUEUE_TIMEOUT)
+            note_quiet(listener);
         bw_audit_flush(listener->daemon->audit);
         bw_log_flush(listener->daemon->log);
     } while (event.type != GRPC_QUEUE_SHUTDOWN);
@@ -225,19 +219,27 @@ bw_result bw_listener_open(struct bw_listener *listener, int *ret_port)
 
 /* ---- end ---- */
 
-/* until_us: CLOCK_MONOTONIC; INT64_MAX: for ever. false: time is over first. */
-static bool wait_until_idle(struct bw_listener *listener, int64_t until_us)
+static bool calls_ended(const struct bw_listener *listener)
+{
+    return listener->takes_no_more && listener->in_flight == 0;
+}
+
+static bool all_ended(const struct bw_listener *listener)
+{
+    return listener->server_is_down && listener->in_flight == 0;
+}
+
+/* until_us: CLOCK_MONOTONIC; INT64_MAX: for ever. */
+static void wait_until(struct bw_listener *listener, bool (*is_so)(const struct bw_listener *), int64_t until_us)
 {
     struct timespec until = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
     int waited = 0;
 
     (void)pthread_mutex_lock(&listener->lock);
-    while (waited == 0 && !(listener->server_is_down && listener->in_flight == 0))
+    while (waited == 0 && !is_so(listener))
         waited = until_us == INT64_MAX ? pthread_cond_wait(&listener->changed, &listener->lock)
                                        : pthread_cond_timedwait(&listener->changed, &listener->lock, &until);
-    bool idle = listener->server_is_down && listener->in_flight == 0;
     (void)pthread_mutex_unlock(&listener->lock);
-    return idle;
 }
 
 void bw_listener_drain(struct bw_listener *listener)
@@ -249,10 +251,9 @@ void bw_listener_drain(struct bw_listener *listener)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t until_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + (int64_t)listener->daemon->config->grace_ms * 1000;
     atomic_store_explicit(&listener->wants_closing, true, memory_order_release);
-    if (!wait_until_idle(listener, until_us)) {
-        grpc_server_cancel_all_calls(listener->server);
-        (void)wait_until_idle(listener, INT64_MAX); /* what is on a worker still ends; the HSM has deadlines of its own */
-    }
+    wait_until(listener, calls_ended, until_us);
+    grpc_server_cancel_all_calls(listener->server); /* and closes the connections of callers that do not listen, as idle modules */
+    wait_until(listener, all_ended, INT64_MAX);     /* what is on a worker still ends; the HSM has deadlines of its own */
     listener->is_open = false;
 }
 

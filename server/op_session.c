@@ -1,4 +1,4 @@
-/* WrapKey, UnwrapKey, GenerateKey, DeriveKey: session keys that stay in the region. What the application holds of one is its
+/* WrapKey, UnwrapKey, GenerateKey, DeriveKey, ImportSessionKey: session keys that stay in the region. What the application holds of one is its
  * sealed bytes; its value only where the master key's policy releases it. */
 #include "authorise.h"
 #include "bailiwick/v1/crypto.pb-c.h"
@@ -6,8 +6,6 @@
 #include "op.h"
 #include "stages.h"
 #include "wire.h"
-
-enum { SESSION_KEY_MAX = 512 };
 
 static unsigned all_uses_of(CK_KEY_TYPE type)
 {
@@ -25,7 +23,7 @@ static bw_result read_template(struct bw_daemon *daemon, const struct bw_job *jo
     BW_CHECK_AT(template != NULL, BW_BAD_ARGUMENT, "template", "missing");
     BW_CHECK_AT(template->key_type == CKK_AES || template->key_type == CKK_GENERIC_SECRET, BW_TEMPLATE_INVALID, "template.key_type",
                 "not CKK_AES or CKK_GENERIC_SECRET");
-    BW_CHECK_AT(template->length <= SESSION_KEY_MAX, BW_TEMPLATE_INVALID, "template.length", "more than 512 bytes");
+    BW_CHECK_AT(template->length <= BW_SESSION_KEY_MAX, BW_TEMPLATE_INVALID, "template.length", "more than 512 bytes");
     what.key_type    = template->key_type;
     what.length      = template->length;
     what.extractable = template->extractable;
@@ -77,6 +75,22 @@ bw_result bw_op_generate_key(struct bw_daemon *daemon, struct bw_job *job)
     Bailiwick__V1__GenerateKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     return describe(daemon, job, object, &what, request->template_->release, &reply->key);
+}
+
+bw_result bw_op_import_session_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const Bailiwick__V1__ImportSessionKeyRequest *request = (const void *)job->request.message;
+    BW_AUTO(hsm_object) object = NULL;
+    struct bw_session_key what;
+
+    BW_TRY(read_template(daemon, job, request->template_, &what));
+    BW_CHECK(bw_grant_tenant(job->grant)->token != NULL, BW_TENANT_SEALED, "tenant has no open token");
+    BW_TRY(bw_hsm_import_session(bw_grant_tenant(job->grant)->token, job->request.data, &what, &object));
+    what.length = (uint32_t)job->request.data.len;
+
+    Bailiwick__V1__ImportSessionKeyReply *reply = bw_op_reply(job);
+    BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
+    return describe(daemon, job, object, &what, false, &reply->key);
 }
 
 static bw_result unwrap(struct bw_daemon *daemon, struct bw_job *job, struct bw_session_key *ret_what, struct bw_hsm_object **ret_object)

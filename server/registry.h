@@ -64,6 +64,7 @@ struct bw_key {
     struct bw_rules           *rules;         /* owns the two above; keys with the same text share it */
     int64_t                    created_us;
     int64_t                    deletion_us;   /* BW_STATE_PENDING_DELETION: not before; else 0 */
+    uint32_t                   rotation_days; /* 0: not for its age */
     uint64_t                   generation;    /* counts every change */
     struct bw_key_version     *versions;      size_t version_count; /* ascending */
 };

@@ -37,7 +37,8 @@ CREATE TABLE key (
     policy      TEXT    NOT NULL,
     created_us  INTEGER NOT NULL,
     deletion_us INTEGER NOT NULL,
-    generation  INTEGER NOT NULL
+    generation  INTEGER NOT NULL,
+    rotation_days INTEGER NOT NULL             -- 0: not for its age
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE key_version (

@@ -12,7 +12,7 @@ static bw_result put_row(struct bw_store *store, const struct bw_key *key)
     const struct bw_query_value values[] = {
         bw_query_id(key->name.id.bytes), bw_query_text(key->name.tenant.text), bw_query_count(key->generation),
         bw_query_text(key->label), bw_query_blob(key->cka_id), bw_query_number(key->uses), bw_query_number(key->state),
-        bw_query_text(key->description), bw_query_text(key->policy_text), bw_query_number(key->deletion_us),
+        bw_query_text(key->description), bw_query_text(key->policy_text), bw_query_number(key->deletion_us), bw_query_number(key->rotation_days),
         /* what never changes */
         bw_query_number(key->spec->spec), bw_query_number(key->origin), bw_query_text(key->owner), bw_query_number(key->created_us),
     };
@@ -198,6 +198,7 @@ static bw_result read_key(struct bw_store *store, struct bw_arena *arena, struct
     draft->created_us  = bw_query_get_number(store, sql, 11);
     draft->deletion_us = bw_query_get_number(store, sql, 12);
     draft->generation  = (uint64_t)bw_query_get_number(store, sql, 13);
+    draft->rotation_days = (uint32_t)bw_query_get_number(store, sql, 14);
     BW_CHECK(draft->spec != NULL, BW_STORE_UNAVAILABLE, "a key in the store is of a kind that this daemon does not know");
     return read_lists(store, arena, draft);
 }

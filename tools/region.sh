@@ -10,7 +10,7 @@ die()
     exit 1
 }
 
-# install_missing quickstart|test: the packages of tools/packages that are not there; asks nothing.
+# install_missing quickstart|test|bench: the packages of tools/packages that are not there; asks nothing.
 install_missing()
 {
     local wanted=$1 package purpose
@@ -150,28 +150,8 @@ key          = $4/$5.key
 END
 }
 
-# engine_conf FILE MODULE: an openssl.cnf whose engine pkcs11 is that module. init = 1: programs that fork need it loaded before.
-engine_conf()
+# example NAME FILE MODULE: a configuration of tools/packaging/examples, for a module that lies elsewhere.
+example()
 {
-    cat >"$1" <<END
-openssl_conf = openssl_init
-
-[openssl_init]
-engines = engines
-
-[engines]
-pkcs11 = pkcs11
-
-[pkcs11]
-engine_id   = pkcs11
-MODULE_PATH = $2
-init        = 1
-
-[req]
-distinguished_name = subject
-prompt             = no
-
-[subject]
-CN = www.acme.example
-END
+    sed "s,/usr/lib/x86_64-linux-gnu/pkcs11/bailiwick-pkcs11.so,$3,g" "$BW_SOURCE/tools/packaging/examples/$1" >"$2"
 }

@@ -461,6 +461,15 @@ bw_result bw_rpc_generate_key(const struct bw_remote *remote, struct bw_arena *a
     return seal(arena, value, template->length, template, ret_key);
 }
 
+bw_result bw_rpc_import_session_key(const struct bw_remote *remote, struct bw_arena *arena, bw_bytes value, const struct bw_session_key *template,
+                                    struct bw_sealed_key *ret_key)
+{
+    (void)remote;
+
+    BW_TRY(answer(FAKE_IMPORT));
+    return seal(arena, value.data, value.len, template, ret_key);
+}
+
 bw_result bw_rpc_derive_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_ref *ref, const struct bw_mechanism *m,
                             const struct bw_session_key *template, struct bw_sealed_key *ret_key)
 {

@@ -23,6 +23,9 @@ key = custodian.call("CreateKey", spec=common_pb2.AES_256).key.name
 wrapping = custodian.call("CreateKey", spec=common_pb2.AES_256).key.name
 signing = custodian.call("CreateKey", spec=common_pb2.EC_P256).key.name
 doomed = [custodian.call("CreateKey", spec=common_pb2.AES_128).key.name for _ in range(3)]
+waiting = custodian.call("CreateKey", spec=common_pb2.AES_256, origin=keys_pb2.IMPORTED).key.name
+imported = custodian.call("GetImportParameters", name=waiting)
+oaep = dict(type=common_pb2.RSA_PKCS_OAEP, hash=common_pb2.SHA1, mgf=common_pb2.SHA1)
 envelope = app.call("Wrap", key=dict(name=key), plaintext=b"text").envelope
 gcm = dict(type=common_pb2.AES_GCM, tag_bits=128, iv=bytes(12))
 cipher = app.call("Encrypt", key=dict(name=key), mechanism=gcm, plaintext=b"text").ciphertext
@@ -41,6 +44,7 @@ GOOD = {
     "UnwrapKey": (app, dict(key=dict(name=wrapping), mechanism=dict(type=common_pb2.AES_KEY_WRAP_PAD), wrapped=wrapped, template=session)),
     "GenerateKey": (app, dict(mechanism=dict(type=common_pb2.AES_KEY_GEN), template=session)),
     "DeriveKey": (app, dict(key=dict(name=signing), mechanism=dict(type=common_pb2.ECDH1_DERIVE, peer=curve_point), template=session)),
+    "ImportSessionKey": (app, dict(value=bytes(32), template=session)),
     "Wrap": (app, dict(key=dict(name=key), plaintext=b"text")),
     "Unwrap": (app, dict(envelope=envelope)),
     "Rewrap": (app, dict(envelope=envelope)),
@@ -57,6 +61,8 @@ GOOD = {
     "ScheduleDeletion": (custodian, dict(name=doomed[0], days=7)),
     "CancelDeletion": (custodian, dict(name=doomed[0])),
     "SetKeyPolicy": (custodian, dict(name=key, policy='{"rules": [{"name": "all"}]}')),
+    "GetImportParameters": (custodian, dict(name=waiting)),
+    "ImportKeyMaterial": (custodian, dict(name=waiting, import_token=imported.import_token, mechanism=oaep, wrapped=bytes(512))),
     "CreateTenant": (operator, dict(name="newcomer", activation=tenants_pb2.OPERATOR_HELD)),
     "GetTenant": (app, dict()),
     "ListTenants": (operator, dict()),
@@ -69,6 +75,10 @@ GOOD = {
     "ListObjects": (app, dict()),
     "DeleteObject": (custodian, dict(id=bytes(16))),
     "Query": (auditor, dict()),
+    "GetCheckpoint": (auditor, dict(size=1)),
+    "GetRecord": (auditor, dict()),
+    "GetTile": (auditor, dict(width=1)),
+    "GetEntries": (auditor, dict(count=1)),
     "Describe": (app, dict()),
 }
 assert set(GOOD) == set(METHODS), set(GOOD) ^ set(METHODS)

@@ -225,6 +225,35 @@ static void a_session_key_is_wrapped_and_unwrapped_in_the_region(void **state)
     CODE(C_UnwrapKey(fake_session, &wrap, kek, wrapped, len, t, ARRAY_LEN(t), &again), CKR_WRAPPED_KEY_INVALID);
 }
 
+/* FIPS 197, appendix C.1 */
+static void a_session_key_with_a_given_value_is_used_in_the_region(void **state)
+{
+    (void)state;
+    static CK_BYTE value[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    static CK_BYTE block[16] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
+    static const CK_BYTE expected[16] = { 0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a };
+    CK_ATTRIBUTE t[] = { { CKA_CLASS, &secret_key, sizeof secret_key }, { CKA_KEY_TYPE, &type_aes, sizeof type_aes }, { CKA_VALUE, value, 16 }, { CKA_TOKEN, &no, 1 } };
+    CK_ATTRIBUTE read = { CKA_VALUE, NULL, 0 };
+    CK_MECHANISM ecb = { CKM_AES_ECB, NULL, 0 };
+    CK_BYTE cipher[16];
+    CK_ULONG len = sizeof cipher;
+    CK_OBJECT_HANDLE key;
+
+    (void)fake_region_asked();
+    OK(C_CreateObject(fake_session, t, ARRAY_LEN(t), &key));
+    ASKED(1);
+    OK(C_EncryptInit(fake_session, &ecb, key));
+    OK(C_Encrypt(fake_session, block, 16, cipher, &len));
+    ASKED(1);
+    assert_memory_equal(cipher, expected, 16);
+    CODE(C_GetAttributeValue(fake_session, key, &read, 1), CKR_ATTRIBUTE_SENSITIVE);
+    t[3].pValue = &yes;
+    CODE(C_CreateObject(fake_session, t, ARRAY_LEN(t), &key), CKR_TEMPLATE_INCONSISTENT);
+    t[2].ulValueLen = 0;
+    CODE(C_CreateObject(fake_session, t, 3, &key), CKR_TEMPLATE_INCOMPLETE);
+    ASKED(0);
+}
+
 static void keys_that_may_not_leave_do_not(void **state)
 {
     (void)state;
@@ -470,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup(keys_say_what_clients_ask, fake_token_renew),
         cmocka_unit_test_setup(the_whole_template_is_walked, fake_token_renew),
         cmocka_unit_test_setup(a_session_key_is_wrapped_and_unwrapped_in_the_region, fake_token_renew),
+        cmocka_unit_test_setup(a_session_key_with_a_given_value_is_used_in_the_region, fake_token_renew),
         cmocka_unit_test_setup(keys_that_may_not_leave_do_not, fake_token_renew),
         cmocka_unit_test_setup(a_value_is_read_only_where_the_region_released_it, fake_token_renew),
         cmocka_unit_test_setup(two_sides_derive_the_same_secret, fake_token_renew),

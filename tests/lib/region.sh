@@ -22,15 +22,19 @@ CA=$DIR/ca
 printf 'leak:hsm_crypt.c\n' >"$DIR/lsan"
 export LSAN_OPTIONS=print_suppressions=0:suppressions=$DIR/lsan ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}fast_unwind_on_malloc=0
 REGIONS=()
+AT_END=() # functions to call when the script ends, before the regions stop
 MOUNTS=() # folders in it to unmount
 
 cleanup()
 {
-    local status=$? region
+    local status=$? region end
 
+    for end in "${AT_END[@]}"; do
+        "$end" || true
+    done
     for region in "${REGIONS[@]}"; do
         region_stop "$DIR/$region" || status=1
-        ((status == 0)) || sed "s/^/$region: /" "$DIR/$region/log" >&2
+        ((status == 0)) || tail -n 40 "$DIR/$region/log" | sed "s/^/$region: /" >&2
     done
     ((${#MOUNTS[@]} == 0)) || umount -l "${MOUNTS[@]}"
     rm -rf "$DIR"
@@ -86,6 +90,39 @@ live_region()
     # shellcheck disable=SC2034 # for the scripts that source this
     PORT=$(<"$DIR/eu-central/port")
     export BAILIWICK_PKCS11_CONFIG=$DIR/eu-central.acme.pkcs11.conf
+}
+
+# three_keys: what applications with everyday wishes use; "rsa" and "ec" also as $DIR/rsa.pem and $DIR/ec.pem, public keys.
+three_keys()
+{
+    local key
+
+    cli_as custodian key create --spec AES_256  --label aes --cka-id 01 --alias aes >/dev/null
+    cli_as custodian key create --spec RSA_2048 --label rsa --cka-id 02 --alias rsa >/dev/null
+    cli_as custodian key create --spec EC_P256  --label ec  --cka-id 03 --alias ec >/dev/null
+    for key in rsa ec; do
+        pkcs11-tool --module "$MODULE" --read-object --type pubkey --label "$key" -o "$DIR/$key.der" 2>/dev/null
+        openssl pkey -pubin -inform DER -in "$DIR/$key.der" -out "$DIR/$key.pem"
+    done
+}
+
+# apps_own_keys: acme's applications may make keys and objects of their own.
+apps_own_keys()
+{
+    printf '{"apps_own_keys": true}\n' >"$DIR/tenant-policy.json"
+    cli_as custodian tenant policy acme "$DIR/tenant-policy.json" >/dev/null
+}
+
+# checked TEXT: says what holds.
+checked()
+{
+    printf 'ok: %s\n' "$*"
+}
+
+# records FILTER...: how many records of acme's log there are that this selects.
+records()
+{
+    cli_as auditor audit query "$@" | wc -l
 }
 
 # expect STATUS TEXT COMMAND...: the command must end with that status and say that text, on either output.

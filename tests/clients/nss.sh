@@ -1,0 +1,43 @@
+#!/bin/bash
+# NSS: a database with our module (modutil), its keys and certificates (certutil), CMS signed and decrypted with them (cmsutil).
+source "$(dirname "$0")/../lib/region.sh"
+live_region
+three_keys
+cd "$DIR"
+mkdir nss
+printf 'database password\n' >password
+certutil -N -d sql:nss -f password
+example nss.txt snippet "$MODULE"
+{ printf "\n"; cat snippet; } >>nss/pkcs11.txt
+modutil -dbdir sql:nss -list bailiwick >said
+grep -q 'Token Name: bw acme' said
+checked "modutil shows the module of pkcs11.txt and its token"
+
+example openssl.cnf engine.cnf "$MODULE"
+OPENSSL_CONF=$DIR/engine.cnf openssl req -new -x509 -engine pkcs11 -keyform engine -key 'pkcs11:object=rsa;type=private' -sha256 \
+    -subj /CN=acme/emailAddress=acme@test.example -addext keyUsage=digitalSignature,keyEncipherment,keyCertSign \
+    -addext subjectAltName=email:acme@test.example -out rsa.crt 2>said
+cli_as custodian object put rsa.crt --key rsa >/dev/null
+
+certutil -K -d sql:nss -f password -h 'bw acme' >keys
+[[ $(grep -c '^<' keys) == 2 ]]
+grep -q '^< *[0-9]*> rsa ' keys
+grep -q '^< *[0-9]*> ec ' keys
+certutil -L -d sql:nss -f password -h 'bw acme' >certificates
+grep -q '^bw acme:rsa .*u,u,u' certificates
+checked "certutil lists the private keys, and the certificate as a user's"
+
+certutil -A -d sql:nss -f password -n trusted -t CT,C,C -i rsa.crt
+head -c 3000 /dev/urandom | base64 >plain
+cmsutil -S -d sql:nss -f password -N 'bw acme:rsa' -T -i plain -o signature
+openssl cms -verify -binary -inform DER -in signature -content plain -CAfile rsa.crt -purpose any -out opened 2>said
+cmp plain opened
+checked "cmsutil signs; OpenSSL verifies"
+openssl cms -encrypt -binary -aes-256-cbc -in plain -outform DER -out enveloped rsa.crt
+cmsutil -D -d sql:nss -f password -i enveloped -o opened
+cmp plain opened
+checked "cmsutil decrypts what OpenSSL encrypted"
+
+certutil -R -d sql:nss -f password -h 'bw acme' -k "$(sed -n 's/^< *[0-9]*> ec *\([0-9a-f]*\) .*/\1/p' keys)" -s CN=www.test.example -Z SHA256 -o csr 2>said
+openssl req -inform DER -in csr -verify -noout 2>said
+checked "certutil makes a request for a certificate with the EC key"
