@@ -49,14 +49,15 @@ static bw_result read_public_file(const char *path, struct bw_buf *buf)
     return r;
 }
 
-/* Asked of the open file, so that it cannot be another one when it is read. */
+/* Asked of the open file, so that it cannot be another one when it is read. Servers read it again after they gave up being root,
+ * so it may be root's, and readable by a group. */
 static bw_result check_private(int fd)
 {
     struct stat status;
 
     BW_CHECK(fstat(fd, &status) == 0, BW_CREDENTIAL_INVALID, "the private key file cannot be examined");
-    BW_CHECK(status.st_uid == geteuid(), BW_CREDENTIAL_INVALID, "the private key file belongs to another user");
-    BW_CHECK((status.st_mode & (S_IRWXG | S_IRWXO)) == 0, BW_CREDENTIAL_INVALID, "the private key file is open to group or others: chmod 600");
+    BW_CHECK(status.st_uid == geteuid() || status.st_uid == 0, BW_CREDENTIAL_INVALID, "the private key file belongs to another user");
+    BW_CHECK((status.st_mode & (S_IWGRP | S_IRWXO)) == 0, BW_CREDENTIAL_INVALID, "others can read or write the private key file: chmod g-w,o-rwx");
     return bw_success();
 }
 

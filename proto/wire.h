@@ -17,6 +17,9 @@ ProtobufCAllocator *bw_wire_allocator(struct bw_arena *arena);
 
 /* BW_BAD_ARGUMENT: not such a message; BW_TOO_LARGE: the arena's ceiling. */
 bw_result bw_wire_unpack(const ProtobufCMessageDescriptor *descriptor, bw_bytes bytes, struct bw_arena *arena, ProtobufCMessage **ret_message);
+/* protobuf-c ends text at its first NUL, so that what was read is not what was sent. Of bytes that bw_wire_unpack took: the
+ * path of the first such field ("key.name"), in the arena; NULL: there is none. */
+const char *bw_wire_cut_text(const ProtobufCMessageDescriptor *descriptor, bw_bytes bytes, struct bw_arena *arena);
 bw_result bw_wire_pack(const ProtobufCMessage *message, struct bw_arena *arena, bw_bytes *ret_bytes);
 
 static inline bw_bytes           bw_wire_bytes(ProtobufCBinaryData data) { return (bw_bytes){ data.data, data.len }; }

@@ -21,6 +21,18 @@ struct bw_grant {
 const struct bw_tenant_info *bw_grant_tenant(const struct bw_grant *grant) { return grant->tenant; }
 const struct bw_key *bw_grant_key(const struct bw_grant *grant) { return grant->key; }
 const struct bw_key_version *bw_grant_version(const struct bw_grant *grant) { return grant->version; }
+bool bw_grant_step_back(struct bw_grant *grant)
+{
+    for (uint32_t number = grant->version->number - 1; number > 0; number--) {
+        const struct bw_key_version *older = bw_key_version_of(grant->key, number);
+        if (older == NULL)
+            continue;
+        grant->version = older;
+        return true;
+    }
+    grant->version = bw_key_primary(grant->key);
+    return false;
+}
 const struct bw_key *bw_grant_target(const struct bw_grant *grant) { return grant->target; }
 const char *bw_grant_rule(const struct bw_grant *grant) { return grant->rule ? grant->rule : ""; }
 

@@ -33,6 +33,8 @@ bw_result bw_authorise_again(struct bw_daemon *daemon, struct bw_job *job);
 const struct bw_tenant_info *bw_grant_tenant(const struct bw_grant *grant);   /* NULL: the method is about the region */
 const struct bw_key         *bw_grant_key(const struct bw_grant *grant);      /* NULL: the method names none, or a sealed one */
 const struct bw_key_version *bw_grant_version(const struct bw_grant *grant);
+/* On to the next older version that may still open what it made; false: there is none, and the primary is granted again. */
+bool                         bw_grant_step_back(struct bw_grant *grant);
 const struct bw_key         *bw_grant_target(const struct bw_grant *grant);
 void                         bw_grant_note_use(const struct bw_grant *grant); /* the versions' last use is now */
 const char                  *bw_grant_rule(const struct bw_grant *grant);     /* of the policy that decided; "" when none was asked */

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "audit.h"
+#include "audit_signer.h"
 #include "config.h"
 #include "housekeeping.h"
 #include "hsm.h"
@@ -126,10 +127,31 @@ static void stop_registry(struct bw_daemon *daemon)
     bw_registry_free(daemon->registry);
 }
 
+/* In one line of the log; it has the origin, the size and the root that an operator has to look for in his backups. */
+static void tell_checkpoint(void *self, bw_result what, bw_bytes checkpoint)
+{
+    struct bw_daemon *daemon = self;
+    char text[BW_LOG_VALUE_MAX];
+    size_t len = checkpoint.len < sizeof text - 1 ? checkpoint.len : sizeof text - 1;
+
+    for (size_t i = 0; i < len; i++)
+        text[i] = checkpoint.data[i] == '\n' ? '|' : (char)checkpoint.data[i];
+    text[len] = '\0';
+    if (bw_ok(what))
+        bw_log(daemon->log, BW_LOG_NOTICE, "checkpoints are signed again", { "region", daemon->region.text });
+    else
+        bw_log(daemon->log, BW_LOG_ERROR, "checkpoints are not signed", { "code", bw_code_row(what.code)->name }, { "what", what.what },
+               { "last_good", text });
+}
+
 static bw_result start_audit(struct bw_daemon *daemon)
 {
+    struct bw_note_signer signer;
+    BW_TRY(bw_audit_signer_of(daemon->token, daemon->config->trust_domain, &signer));
+
     const struct bw_audit_options options = {
         .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain,
+        .guard = daemon->config->audit_guard, .signer = &signer, .alarm = tell_checkpoint, .self = daemon,
     };
     bw_result result = bw_audit_open(&options, &daemon->audit);
 

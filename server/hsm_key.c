@@ -18,6 +18,7 @@ static void cka_id_of(const bw_key_id *id, uint32_t version, uint8_t cka_id[stat
 struct making {
     const struct bw_spec_row *spec;
     bw_bytes                  cka_id, label;
+    bool                      only_signs;   /* refuses what else HSMs let private keys do by default */
 };
 
 static void template_start(struct bw_template *t, const struct making *making, bool is_private, unsigned uses)
@@ -50,6 +51,7 @@ static bw_result generate_secret(struct bw_session *session, const struct making
 static bw_result generate_pair(struct bw_session *session, const struct making *making, struct bw_hsm_object *ret)
 {
     static const uint8_t f4[] = { 1, 0, 1 }; /* 65537 */
+    static const CK_ATTRIBUTE_TYPE other_uses[] = { CKA_DECRYPT, CKA_UNWRAP, CKA_DERIVE, CKA_SIGN_RECOVER };
     const unsigned public_uses = BW_USE_ENCRYPT | BW_USE_VERIFY | BW_USE_WRAP;
     const struct bw_spec_row *spec = making->spec;
     CK_MECHANISM mechanism = { spec->generator, NULL, 0 };
@@ -63,6 +65,8 @@ static bw_result generate_pair(struct bw_session *session, const struct making *
         bw_template_add(&public_key, CKA_EC_PARAMS, spec->curve);
     }
     template_start(&own, making, true, spec->uses & ~public_uses);
+    for (size_t i = 0; making->only_signs && i < ARRAY_LEN(other_uses); i++)
+        bw_template_flag(&own, other_uses[i], false);
     CK_RV rv = session->token->hsm->f->C_GenerateKeyPair(session->handle, &mechanism, public_key.rows, public_key.count,
                                                          own.rows, own.count, &ret->public_key, &ret->own);
     return BW_RV(session, rv, BW_HSM_FAILED);
@@ -147,7 +151,7 @@ bw_result bw_hsm_generate(struct bw_token *token, const struct bw_spec_row *spec
 
     assert(version > 0);
     cka_id_of(id, version, cka_id);
-    struct making making = { spec, bw_bytes_of(cka_id, sizeof cka_id), bw_bytes_text(label) };
+    struct making making = { .spec = spec, .cka_id = bw_bytes_of(cka_id, sizeof cka_id), .label = bw_bytes_text(label) };
     return generate_serialised(token, &making, id, version, ret_public_key);
 }
 
@@ -389,40 +393,84 @@ static const struct service {
     [BW_SERVICE_IMPORT] = { { "bailiwick-imprt" }, "bailiwick import wrapping key",
                             { .key_type = CKK_RSA, .bits = 4096, .uses = BW_USE_WRAP | BW_USE_UNWRAP, .generator = CKM_RSA_PKCS_KEY_PAIR_GEN } },
     [BW_SERVICE_ATTEST] = { { "bailiwick-attst" }, "bailiwick attestation key",
-                            { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN,
-                              .curve = { (const uint8_t *)"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10 } } },
+                            { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN } },
+    [BW_SERVICE_LOG_ED25519] = { { "bailiwick-log-e" }, "bailiwick log key",
+                                 { .key_type = CKK_EC_EDWARDS, .bits = 255, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_EDWARDS_KEY_PAIR_GEN } },
+    [BW_SERVICE_LOG_P256]    = { { "bailiwick-log-p" }, "bailiwick log key",
+                                 { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN } },
 };
+
+/* Pairs are on the curve of the customers' keys of that kind. */
+static struct bw_spec_row spec_of(enum bw_service service)
+{
+    struct bw_spec_row spec = services[service].spec;
+
+    if (spec.key_type == CKK_EC_EDWARDS)
+        spec.curve = bw_spec_row(BW_SPEC_ED25519)->curve;
+    if (spec.key_type == CKK_EC)
+        spec.curve = bw_spec_row(BW_SPEC_EC_P256)->curve;
+    return spec;
+}
+
+static bw_result make_service(struct bw_token *token, enum bw_service service)
+{
+    const struct service    *row  = &services[service];
+    const struct bw_spec_row spec = spec_of(service);
+    struct bw_buf unused = { 0 };
+    uint8_t cka_id[BW_CKA_ID_LEN];
+
+    cka_id_of(&row->id, 0, cka_id);
+    struct making making = { .spec = &spec, .cka_id = bw_bytes_of(cka_id, sizeof cka_id), .label = bw_bytes_text(row->label),
+                             .only_signs = bw_spec_is_pair(&spec) && spec.uses == (BW_USE_SIGN | BW_USE_VERIFY) };
+    bw_result r = generate_serialised(token, &making, &row->id, 0, &unused);
+    bw_buf_clear(&unused);
+    return r;
+}
 
 bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct bw_hsm_object **ret_object)
 {
     const struct service *row = &services[service];
-    uint8_t cka_id[BW_CKA_ID_LEN];
 
     bw_result r = bw_object_of_version(token, &row->id, 0, ret_object);
     if (r.code != BW_NO_SUCH_KEY)
         return r;
-    cka_id_of(&row->id, 0, cka_id);
-    struct making making = { &row->spec, bw_bytes_of(cka_id, sizeof cka_id), bw_bytes_text(row->label) };
-    struct bw_buf public_key = { 0 };
-    r = generate_serialised(token, &making, &row->id, 0, &public_key);
-    bw_buf_clear(&public_key);
+    r = make_service(token, service);
     if (!bw_ok(r) && r.code != BW_ALREADY_EXISTS) /* another thread's, a moment ago */
         return r;
     return bw_object_of_version(token, &row->id, 0, ret_object);
 }
 
-bw_result bw_service_public_key(struct bw_token *token, enum bw_service service, struct bw_buf *ret_spki)
+static bw_result read_public_key(struct bw_hsm_object *object, struct bw_buf *ret_public_key)
 {
-    const struct service *row = &services[service];
-    struct bw_hsm_index_entry entry;
-    struct bw_hsm_object *object;
     struct bw_session *session;
 
-    BW_TRY(bw_service_key(token, service, &object)); /* makes it, the first time */
-    bw_hsm_object_unref(object);
-    BW_CHECK(is_indexed(token, &row->id, 0, &entry), BW_NO_SUCH_KEY, "no such key of our own");
-    BW_TRY(bw_session_take(token, &session));
-    bw_result r = bw_public_key_read(session, entry.public_key, row->spec.key_type, ret_spki);
+    BW_TRY(bw_object_use(object, &session));
+    bw_result r = bw_public_key_read(session, object->public_key, object->key_type, ret_public_key);
     bw_session_give(session);
     return r;
+}
+
+bw_result bw_service_public_key(struct bw_token *token, enum bw_service service, struct bw_buf *ret_spki)
+{
+    struct bw_hsm_object *object;
+
+    BW_TRY(bw_service_key(token, service, &object)); /* makes it, the first time */
+    bw_result r = read_public_key(object, ret_spki);
+    bw_hsm_object_unref(object);
+    return r;
+}
+
+bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key)
+{
+    enum bw_service service = bw_hsm_offers(token->hsm, CKM_EDDSA, BW_USE_SIGN) ? BW_SERVICE_LOG_ED25519 : BW_SERVICE_LOG_P256;
+    struct bw_hsm_object *object;
+
+    BW_TRY(bw_service_key(token, service, &object));
+    bw_result r = read_public_key(object, ret_public_key);
+    if (!bw_ok(r)) {
+        bw_hsm_object_unref(object);
+        return r;
+    }
+    *ret_object = object;
+    return bw_success();
 }

@@ -48,6 +48,10 @@ static bw_result check_files(const struct bw_config *config, char *message, size
             (void)snprintf(message, room, "%s/%s is there already: this region was initialised before", files[i].dir, files[i].name);
             return bw_fail(BW_ALREADY_EXISTS, "the region was initialised before");
         }
+    if (config->audit_guard != NULL && access(config->audit_guard, F_OK) == 0) {
+        (void)snprintf(message, room, "%s is there already: this region was initialised before", config->audit_guard);
+        return bw_fail(BW_ALREADY_EXISTS, "the region was initialised before");
+    }
     return bw_success();
 }
 
@@ -112,7 +116,7 @@ bw_result bw_init_region(const struct bw_config *config, char *message, size_t r
 {
     const struct bw_hsm_options   hsm_options   = { .module = config->hsm_module, .sessions = config->hsm_sessions };
     const struct bw_audit_options audit_options = { .dir = config->audit_dir, .region = config->region, .node = config->node,
-                                                    .host = config->trust_domain };
+                                                    .host = config->trust_domain, .guard = config->audit_guard };
     BW_AUTO(hsm) hsm = NULL;
     char label[33];
     bw_result result;

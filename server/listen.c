@@ -72,6 +72,15 @@ static void heed_wishes(struct bw_listener *listener)
         shut_down(listener);
 }
 
+/* Once the queue has run dry after the shutdown, no call is in flight that is not counted. */
+static void note_quiet(struct bw_listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    listener->takes_no_more = true;
+    (void)pthread_cond_broadcast(&listener->changed);
+    (void)pthread_mutex_unlock(&listener->lock);
+}
+
 static void *loop(void *self)
 {
     struct bw_listener *listener = self;
@@ -84,6 +93,8 @@ static void *loop(void *self)
         heed_wishes(listener);
         while (run_event(&event) && ++drained < DRAIN_MAX)
             event = grpc_completion_queue_next(listener->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
+        if (listener->is_closing && event.type == GRPC_QUEUE_TIMEOUT)
+            note_quiet(listener);
         bw_audit_flush(listener->daemon->audit);
         bw_log_flush(listener->daemon->log);
     } while (event.type != GRPC_QUEUE_SHUTDOWN);
@@ -207,19 +218,27 @@ bw_result bw_listener_open(struct bw_listener *listener, int *ret_port)
 
 /* ---- end ---- */
 
-/* until_us: CLOCK_MONOTONIC; INT64_MAX: for ever. false: time is over first. */
-static bool wait_until_idle(struct bw_listener *listener, int64_t until_us)
+static bool calls_ended(const struct bw_listener *listener)
+{
+    return listener->takes_no_more && listener->in_flight == 0;
+}
+
+static bool all_ended(const struct bw_listener *listener)
+{
+    return listener->server_is_down && listener->in_flight == 0;
+}
+
+/* until_us: CLOCK_MONOTONIC; INT64_MAX: for ever. */
+static void wait_until(struct bw_listener *listener, bool (*is_so)(const struct bw_listener *), int64_t until_us)
 {
     struct timespec until = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
     int waited = 0;
 
     (void)pthread_mutex_lock(&listener->lock);
-    while (waited == 0 && !(listener->server_is_down && listener->in_flight == 0))
+    while (waited == 0 && !is_so(listener))
         waited = until_us == INT64_MAX ? pthread_cond_wait(&listener->changed, &listener->lock)
                                        : pthread_cond_timedwait(&listener->changed, &listener->lock, &until);
-    bool idle = listener->server_is_down && listener->in_flight == 0;
     (void)pthread_mutex_unlock(&listener->lock);
-    return idle;
 }
 
 void bw_listener_drain(struct bw_listener *listener)
@@ -231,10 +250,9 @@ void bw_listener_drain(struct bw_listener *listener)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t until_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + (int64_t)listener->daemon->config->grace_ms * 1000;
     atomic_store_explicit(&listener->wants_closing, true, memory_order_release);
-    if (!wait_until_idle(listener, until_us)) {
-        grpc_server_cancel_all_calls(listener->server);
-        (void)wait_until_idle(listener, INT64_MAX); /* what is on a worker still ends; the HSM has deadlines of its own */
-    }
+    wait_until(listener, calls_ended, until_us);
+    grpc_server_cancel_all_calls(listener->server); /* and closes the connections of callers that do not listen, as idle modules */
+    wait_until(listener, all_ended, INT64_MAX);     /* what is on a worker still ends; the HSM has deadlines of its own */
     listener->is_open = false;
 }
 

@@ -54,6 +54,19 @@ bw_result bw_op_object(struct bw_daemon *daemon, struct bw_job *job, unsigned us
     return bw_hsm_key(token, &key->name.id, bw_grant_version(job->grant)->number, ret_object);
 }
 
+static bool tells_wrong_key(const struct bw_mechanism_row *mechanism)
+{
+    return mechanism->type == CKM_AES_GCM || mechanism->type == CKM_AES_KEY_WRAP || mechanism->type == CKM_AES_KEY_WRAP_PAD;
+}
+
+bool bw_op_try_older(struct bw_job *job, bw_result attempt)
+{
+    bool failed = attempt.code == BW_CIPHERTEXT_INVALID || attempt.code == BW_WRAPPED_KEY_INVALID;
+
+    return failed && job->request.version == 0 && bw_grant_version(job->grant) != NULL &&
+           tells_wrong_key(job->request.mechanism.row) && bw_grant_step_back(job->grant);
+}
+
 bw_result bw_op_draw(struct bw_job *job, size_t len, bw_bytes *ret_bytes)
 {
     uint8_t *bytes = bw_arena_alloc(&job->call->arena, len);

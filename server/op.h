@@ -15,6 +15,11 @@ bw_result bw_op_object(struct bw_daemon *daemon, struct bw_job *job, unsigned us
 /* Opens sealed bytes of the caller's tenant; nothing is authorised yet. */
 bw_result bw_op_unseal(struct bw_daemon *daemon, struct bw_job *job, bw_bytes sealed, struct bw_hsm_object **ret_object, struct bw_session_key *ret_what);
 
+/* After an attempt to open something with the granted version failed: whether to try an older one, which is granted then.
+ * Only where the request named no version, and the mechanism tells a wrong key from a right one: PKCS#11 cannot say which
+ * version made a ciphertext. */
+bool bw_op_try_older(struct bw_job *job, bw_result attempt);
+
 /* len random bytes of the tenant's HSM, from the arena. */
 bw_result bw_op_draw(struct bw_job *job, size_t len, bw_bytes *ret_bytes);
 

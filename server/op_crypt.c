@@ -43,13 +43,22 @@ bw_result bw_op_encrypt(struct bw_daemon *daemon, struct bw_job *job)
     return bw_success();
 }
 
-bw_result bw_op_decrypt(struct bw_daemon *daemon, struct bw_job *job)
+static bw_result decrypt(struct bw_daemon *daemon, struct bw_job *job, bw_bytes *ret_plaintext)
 {
     BW_AUTO(hsm_object) object = NULL;
-    bw_bytes plaintext;
 
     BW_TRY(bw_op_object(daemon, job, BW_USE_DECRYPT, &object));
-    BW_TRY(bw_hsm_decrypt(object, &job->request.mechanism, job->request.data, &job->call->arena, &plaintext));
+    return bw_hsm_decrypt(object, &job->request.mechanism, job->request.data, &job->call->arena, ret_plaintext);
+}
+
+bw_result bw_op_decrypt(struct bw_daemon *daemon, struct bw_job *job)
+{
+    bw_bytes plaintext;
+
+    bw_result decrypted = decrypt(daemon, job, &plaintext);
+    while (bw_op_try_older(job, decrypted))
+        decrypted = decrypt(daemon, job, &plaintext);
+    BW_TRY(decrypted);
 
     Bailiwick__V1__DecryptReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");

@@ -79,16 +79,26 @@ bw_result bw_op_generate_key(struct bw_daemon *daemon, struct bw_job *job)
     return describe(daemon, job, object, &what, request->template_->release, &reply->key);
 }
 
-bw_result bw_op_unwrap_key(struct bw_daemon *daemon, struct bw_job *job)
+static bw_result unwrap(struct bw_daemon *daemon, struct bw_job *job, struct bw_session_key *ret_what, struct bw_hsm_object **ret_object)
 {
     const Bailiwick__V1__UnwrapKeyRequest *request = (const void *)job->request.message;
     BW_AUTO(hsm_object) key = NULL;
+
+    BW_TRY(bw_op_object(daemon, job, BW_USE_UNWRAP, &key));
+    BW_TRY(read_template(daemon, job, request->template_, ret_what));
+    return bw_hsm_unwrap(key, &job->request.mechanism, job->request.data, ret_what, ret_object);
+}
+
+bw_result bw_op_unwrap_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const Bailiwick__V1__UnwrapKeyRequest *request = (const void *)job->request.message;
     BW_AUTO(hsm_object) object = NULL;
     struct bw_session_key what;
 
-    BW_TRY(bw_op_object(daemon, job, BW_USE_UNWRAP, &key));
-    BW_TRY(read_template(daemon, job, request->template_, &what));
-    BW_TRY(bw_hsm_unwrap(key, &job->request.mechanism, job->request.data, &what, &object));
+    bw_result unwrapped = unwrap(daemon, job, &what, &object);
+    while (bw_op_try_older(job, unwrapped))
+        unwrapped = unwrap(daemon, job, &what, &object);
+    BW_TRY(unwrapped);
 
     Bailiwick__V1__UnwrapKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");

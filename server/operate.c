@@ -4,7 +4,6 @@
 #include "authorise.h"
 #include "daemon.h"
 #include "dedup.h"
-#include "dedup.h"
 #include "hsm.h"
 #include "stages.h"
 

@@ -115,7 +115,7 @@ region_stop()
     [[ -s $dir/pid ]] || return 0
     pid=$(<"$dir/pid")
     if kill -TERM "$pid" 2>/dev/null; then
-        tail -f --pid="$pid" /dev/null
+        tail -f -s 0.1 --pid="$pid" /dev/null
     fi
     rm -f "$dir/pid"
 }
@@ -148,28 +148,8 @@ key          = $4/$5.key
 END
 }
 
-# engine_conf FILE MODULE: an openssl.cnf whose engine pkcs11 is that module. init = 1: programs that fork need it loaded before.
-engine_conf()
+# example NAME FILE MODULE: a configuration of tools/packaging/examples, for a module that lies elsewhere.
+example()
 {
-    cat >"$1" <<END
-openssl_conf = openssl_init
-
-[openssl_init]
-engines = engines
-
-[engines]
-pkcs11 = pkcs11
-
-[pkcs11]
-engine_id   = pkcs11
-MODULE_PATH = $2
-init        = 1
-
-[req]
-distinguished_name = subject
-prompt             = no
-
-[subject]
-CN = www.acme.example
-END
+    sed "s,/usr/lib/x86_64-linux-gnu/pkcs11/bailiwick-pkcs11.so,$3,g" "$BW_SOURCE/tools/packaging/examples/$1" >"$2"
 }

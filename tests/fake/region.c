@@ -106,6 +106,7 @@ static void prepare(struct region *region, const struct asking *asking, struct a
     job->request.message   = asking->message;
     job->request.mechanism = asking->mechanism;
     job->request.data      = asking->data;
+    job->request.purpose   = "";
     job->request.request_id_given = asking->request_id != 0;
     memset(job->request.request_id, asking->request_id, sizeof job->request.request_id);
     if (asking->request_id == 0)

@@ -17,7 +17,7 @@
 /* ---- a function list between the layer and SoftHSM ---- */
 
 static CK_FUNCTION_LIST *real;
-static struct { unsigned calls, fail_at; CK_RV with; bool pin_is_refused; unsigned logins; } fault; /* fail_at 0: never */
+static struct { _Atomic unsigned calls; unsigned fail_at; CK_RV with; bool pin_is_refused; unsigned logins; } fault; /* fail_at 0: never */
 
 static bool fails_now(void)
 {

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,19 @@ def reloads(home):
     check("SIGTERM ends it well", daemon.stop() == 0)
 
 
+def stops_in_spite_of_idle_callers(home):
+    """A PKCS#11 module between two calls reads nothing: not the GOAWAY, nor the ping that the C core sends after it."""
+    daemon = Daemon(home)
+    context = ssl._create_unverified_context()
+    context.load_cert_chain(home.path("caller.pem"), home.path("caller.key"))
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", daemon.port)) as tcp, context.wrap_socket(tcp) as idle:
+        idle.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        idle.recv(9)
+        began = time.monotonic()
+        check("an idle caller does not hold up the end", daemon.stop() == 0 and time.monotonic() - began < 5)
+
+
 def notices_a_dead_listener(home):
     daemon = Daemon(home, descriptors=64)
     idle = []
@@ -188,5 +202,6 @@ with tempfile.TemporaryDirectory() as root:
     names_what_differs(eu, us)
     speaks_only_the_newest_tls(eu)
     reloads(eu)
+    stops_in_spite_of_idle_callers(eu)
     notices_a_dead_listener(eu)
 sys.exit(1 if failures else 0)

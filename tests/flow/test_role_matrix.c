@@ -382,6 +382,10 @@ FILL(put_object, PutObject)
 NOTHING_TO_FILL(list_objects, ListObjects)
 FILL(delete_object, DeleteObject)      { r->id = bw_wire_data(f->granted ? put_object(f->things) : f->things->object); }
 FILL(query, Query)                     { r->region = f->cell->role->who == OPERATOR; }
+FILL(get_checkpoint, GetCheckpoint)    { r->region = f->cell->role->who == OPERATOR; r->size = 1; }
+FILL(get_record, GetRecord)            { r->region = f->cell->role->who == OPERATOR; }
+FILL(get_tile, GetTile)                { r->region = f->cell->role->who == OPERATOR; r->width = 1; }
+FILL(get_entries, GetEntries)          { r->region = f->cell->role->who == OPERATOR; r->count = 1; }
 NOTHING_TO_FILL(describe, Describe)
 
 typedef void (*fill_fn)(const struct filling *filling, ProtobufCMessage *request);

@@ -18,13 +18,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../tools/region.sh"
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/bw-region-XXXXXX")
 CA=$DIR/ca
 REGIONS=()
+AT_END=() # functions to call when the script ends, before the regions stop
 
 cleanup()
 {
-    local status=$? region
+    local status=$? region end
 
+    for end in "${AT_END[@]}"; do
+        "$end" || true
+    done
     for region in "${REGIONS[@]}"; do
-        ((status == 0)) || sed "s/^/$region: /" "$DIR/$region/log" >&2
+        ((status == 0)) || tail -n 40 "$DIR/$region/log" | sed "s/^/$region: /" >&2
         region_stop "$DIR/$region"
     done
     rm -rf "$DIR"
@@ -82,6 +86,39 @@ live_region()
     export BAILIWICK_PKCS11_CONFIG=$DIR/eu-central.acme.pkcs11.conf
 }
 
+# three_keys: what applications with everyday wishes use; "rsa" and "ec" also as $DIR/rsa.pem and $DIR/ec.pem, public keys.
+three_keys()
+{
+    local key
+
+    cli_as custodian key create --spec AES_256  --label aes --cka-id 01 >/dev/null
+    cli_as custodian key create --spec RSA_2048 --label rsa --cka-id 02 >/dev/null
+    cli_as custodian key create --spec EC_P256  --label ec  --cka-id 03 >/dev/null
+    for key in rsa ec; do
+        pkcs11-tool --module "$MODULE" --read-object --type pubkey --label "$key" -o "$DIR/$key.der" 2>/dev/null
+        openssl pkey -pubin -inform DER -in "$DIR/$key.der" -out "$DIR/$key.pem"
+    done
+}
+
+# apps_own_keys: acme's applications may make keys and objects of their own.
+apps_own_keys()
+{
+    printf '{"apps_own_keys": true}\n' >"$DIR/tenant-policy.json"
+    cli_as custodian tenant policy acme "$DIR/tenant-policy.json" >/dev/null
+}
+
+# checked TEXT: says what holds.
+checked()
+{
+    printf 'ok: %s\n' "$*"
+}
+
+# records FILTER...: how many records of acme's log there are that this selects.
+records()
+{
+    cli_as auditor audit query "$@" | wc -l
+}
+
 # expect STATUS TEXT COMMAND...: the command must end with that status and say that text, on either output.
 expect()
 {
@@ -90,4 +127,20 @@ expect()
     said=$("$@" 2>&1) || got=$?
     ((got == status)) || die "$*: ended with $got, not $status: $said"
     [[ $said == *"$text"* ]] || die "$*: does not say '$text' but: $said"
+}
+
+# python_messages: compiles the protocol for stock gRPC clients into $DIR/messages.
+python_messages()
+{
+    mkdir "$DIR/messages"
+    (cd "$BW_SOURCE/proto" && protoc -I. -I/usr/include --python_out="$DIR/messages" \
+        bailiwick/v1/*.proto google/rpc/*.proto grpc/health/v1/*.proto grpc/reflection/v1alpha/*.proto)
+}
+
+# stock SCRIPT ARGUMENT...: a Python script beside this folder's users that imports lib/stock.py.
+stock()
+{
+    local script=$1
+    shift
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$BW_SOURCE/tests/lib /usr/bin/python3 "$script" "$DIR/messages" "$@"
 }

@@ -385,7 +385,7 @@ static void a_key_without_passphrase_needs_no_pin(void **state)
 }
 
 static const struct { const char *why; const char *key; mode_t mode; const char *certificate; const char *ca; } credentials[] = {
-    { "a key that the group can read",    "lax.key",     0640, NULL,        NULL },
+    { "a key that the group can write",   "lax.key",     0660, NULL,        NULL },
     { "a key that others can read",       "lax.key",     0604, NULL,        NULL },
     { "a key that others can write",      "lax.key",     0602, NULL,        NULL },
     { "a key that is not there",          "none.key",    0,    NULL,        NULL },

@@ -30,7 +30,7 @@ static char key_name[BW_KEY_NAME_MAX + 1]; /* of the last key that was made */
 static bw_result ask(const char *caller, enum bw_method_nr method, const void *message, const char *key, region_operation_fn operation)
 {
     asked_clear(&asked);
-    return region_ask(&region, &(struct asking){ .caller = caller, .method = method, .message = message, .key = key, .request_id = 0 }, operation, &asked);
+    return region_ask(&region, &(struct asking){ .caller = caller, .method = method, .message = message, .key = key }, operation, &asked);
 }
 
 static void create_tenant(void)

@@ -542,7 +542,7 @@ static bw_result create_and_crash(int spec, uint8_t request_id)
     INIT(create_key, CreateKey);
     message.spec = (Bailiwick__V1__KeySpec)spec;
     asked_clear(&asked);
-    bw_result result = region_ask_and_crash(&region, &(struct asking){ .caller = CUSTODIAN, .method = BW_METHOD_NR(CreateKey), .message = &message.base, .key = NULL, .request_id = request_id },
+    bw_result result = region_ask_and_crash(&region, &(struct asking){ .caller = CUSTODIAN, .method = BW_METHOD_NR(CreateKey), .message = &message.base, .request_id = request_id },
                                             bw_op_create_key, &asked);
     if (bw_ok(result))
         (void)snprintf(key_name, sizeof key_name, "%s", key_in_reply()->name);
