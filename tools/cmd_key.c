@@ -105,7 +105,7 @@ bw_result bw_cmd_key_update(struct bw_cli *cli)
 
     request.fields   = fields;
     request.n_fields = collect_fields(cli, fields);
-    BW_TRY(bw_cmd_number(cli, "minimum-version", UINT32_MAX, &request.minimum_version));
+    BW_TRY(bw_cmd_number(cli, "minimum-version", BW_VERSION_MAX, &request.minimum_version));
     BW_CHECK(request.n_fields > 0, BW_BAD_ARGUMENT, "nothing to change was named; --help tells what can be");
     BW_TRY(read_description(cli, &description));
     DESCRIBE(&request, cli, &description);
