@@ -15,6 +15,7 @@
 
 #include <openssl/rand.h>
 
+#include "audit_anchor.h"
 #include "audit_flood.h"
 #include "audit_index.h"
 #include "audit_logs.h"
@@ -29,7 +30,8 @@ enum {
     WAL_PAGES_WANTS = 1000,          /* then the write-ahead log is checkpointed beside the committer, */
     WAL_PAGES_NEEDS = 16 * 1024,     /* and then with the committer stopped, so that it can start again from its beginning */
     WAL_PAGE_LEN    = 4096 + 24,     /* with its frame's header */
-    CLOCK_BACK_US   = 60 * 1000 * 1000
+    CLOCK_BACK_US   = 60 * 1000 * 1000,
+    EPOCH_MS        = 60 * 1000
 };
 
 struct bw_audit {
@@ -464,6 +466,12 @@ bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t siz
     return bw_audit_notary_checkpoint(audit->notary, log, size, arena, ret_checkpoint);
 }
 
+bw_result bw_audit_anchor(struct bw_audit *audit, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor)
+{
+    BW_CHECK(audit->notary != NULL, BW_AUDIT_UNAVAILABLE, "this region signs no checkpoints");
+    return bw_audit_notary_anchor(audit->notary, log, arena, ret_anchor);
+}
+
 /* ---- what the index's thread does for us ---- */
 
 /* A checkpoint beside a busy committer never catches up with it, and the write-ahead log would grow without end: so past
@@ -532,14 +540,16 @@ static bw_result guard_path(const struct bw_audit_options *options, char path[st
 bw_result bw_audit_create(const struct bw_audit_options *options)
 {
     struct bw_audit_log_row own;
-    char path[PATH_ROOM], guard[PATH_ROOM];
+    char path[PATH_ROOM], guard[PATH_ROOM], anchor[PATH_ROOM];
 
     BW_TRY(path_in(options->dir, "audit.db", path));
+    BW_TRY(path_in(options->dir, "audit-anchor.db", anchor));
     BW_TRY(guard_path(options, guard));
     BW_TRY(bw_audit_logs_draw(options->host, NULL, 0, &own));
     bw_result r = bw_audit_db_create(path, &options->region, &own);
     bw_wipe(&own, sizeof own);
     BW_TRY(r);
+    BW_TRY(bw_anchor_create(anchor, &options->region));
     return bw_audit_guard_create(guard, &options->region);
 }
 
@@ -571,12 +581,14 @@ static bw_result init(struct bw_audit *audit, const struct bw_audit_options *opt
 
 static bw_result open_notary(struct bw_audit *audit, const struct bw_audit_options *options)
 {
-    char guard[PATH_ROOM];
+    char guard[PATH_ROOM], anchor[PATH_ROOM];
 
     if (options->signer == NULL)
         return bw_success();
     BW_TRY(guard_path(options, guard));
-    const struct bw_audit_notary_options notary = { .guard_path = guard, .region = audit->region, .logs = audit->logs, .signer = options->signer,
+    BW_TRY(path_in(options->dir, "audit-anchor.db", anchor));
+    const struct bw_audit_notary_options notary = { .guard_path = guard, .anchor_path = anchor, .host = audit->host,
+                                                    .epoch_ms = options->epoch_ms ? options->epoch_ms : EPOCH_MS, .region = audit->region, .logs = audit->logs, .signer = options->signer,
                                                     .alarm = options->alarm, .self = options->self };
     return bw_audit_notary_new(&notary, &audit->notary);
 }

@@ -11,7 +11,7 @@
 #ifndef BW_SERVER_AUDIT_H
 #define BW_SERVER_AUDIT_H
 
-#include "note.h"
+#include "epoch.h"
 #include "record.h"
 
 struct bw_audit;
@@ -27,6 +27,7 @@ struct bw_audit_options {
     const char *host;       /* origins begin with it: <host>/audit/t/<uuid>; a DNS name */
     const char *guard;      /* the guard file (audit_guard.h); NULL: audit-guard.db in dir */
     const struct bw_note_signer *signer; /* of checkpoints; copied. NULL: none are signed, and the guard is not looked at */
+    unsigned    epoch_ms;   /* of the region's anchor log; 0: a minute */
     bw_audit_alarm_fn alarm; /* may be NULL */
     void             *self;
     bool        lay_out;    /* the write-ahead log's room on the disk beforehand, 64 MiB: for speed from the first record on */
@@ -125,6 +126,12 @@ struct bw_audit_checkpoint {
 /* The log's last checkpoint that covers size records. Waits for it a little when they were just written. BW_LOG_POSITION: the
  * log has fewer; BW_DEADLINE: it is late; BW_AUDIT_UNAVAILABLE: none are signed. */
 bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t size, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint);
+
+/* That the region's anchor log commits to a checkpoint of this log. Bytes are from the arena. */
+struct bw_audit_anchor { struct bw_note_key key; /* of the anchor log */ struct bw_anchor_proof proof; };
+
+/* The last epoch that the log is in. BW_DEADLINE: in none yet; BW_AUDIT_UNAVAILABLE: nothing is signed. */
+bw_result bw_audit_anchor(struct bw_audit *audit, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor);
 
 /* ---- the log's tree (AUDIT_FORMAT.md): as queries, never behind what is durable when asked ---- */
 

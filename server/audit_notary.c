@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "audit_anchored.h"
 #include "audit_find.h"
 #include "audit_index_db.h"
 #include "audit_logs.h"
@@ -15,6 +17,7 @@
 enum {
     PAUSE_MS = 500,                    /* between two rounds: with what the indexer gathers, a record is signed within a second */
     RETRY_MS = 1000,                   /* after a round that failed */
+    LOOK_MS  = 10 * 1000,              /* at the clock, whether an epoch began */
     WAIT_MS  = 5000,                   /* how long who asks waits for a signature */
     BACK_US  = 60 * 1000 * 1000        /* the clock may be so much behind the last signature */
 };
@@ -35,6 +38,9 @@ struct bw_audit_notary {
     /* the thread's own */
     struct bw_audit_guard   guard;
     struct draft           *drafts;
+    struct bw_hasher       *hasher;
+    struct bw_anchor        anchor;
+    struct signed_log       anchor_head;   /* the anchor log's last checkpoint */
     int64_t                 last_us;       /* of the newest signature */
     bool                    failing;       /* told so */
     bool                    in_doubt;      /* the guard may have moved: it is read again before it is moved */
@@ -44,6 +50,7 @@ struct bw_audit_notary {
     pthread_cond_t          published;     /* wakes who waits for a checkpoint */
     bool                    grown, stop;
     struct signed_log      *logs;          uint32_t log_count;
+    struct bw_anchored      anchored;      /* the last epoch; no slots: none since the start */
     atomic_bool             broken;        /* there are two histories: nothing is signed any more */
 };
 
@@ -115,22 +122,44 @@ static bw_result check_head(struct bw_audit_notary *notary, const struct bw_guar
     return bw_success();
 }
 
+static bw_result check_anchor(struct bw_audit_notary *notary, const struct bw_checkpoint *head)
+{
+    bw_hash root;
+
+    BW_TRY(bw_anchor_root(&notary->anchor, notary->hasher, head->size, &root));
+    BW_CHECK(bw_hash_equal(&root, &head->root), BW_LOG_POSITION, "the anchor log is not the one that was signed");
+    return bw_success();
+}
+
+/* *ret_last: where what was signed last is kept. */
+static bw_result find_signed(struct bw_audit_notary *notary, const struct bw_guarded *row, struct signed_log **ret_last)
+{
+    uint32_t log;
+
+    if (strcmp(row->checkpoint.origin, notary->anchor_head.checkpoint.origin) == 0) {
+        *ret_last = &notary->anchor_head;
+        return check_anchor(notary, &row->checkpoint);
+    }
+    BW_TRY(check_head(notary, row, &log));
+    *ret_last = &notary->logs[log];
+    return bw_success();
+}
+
 static bw_result take_guarded(void *self, const struct bw_guarded *row)
 {
     struct bw_audit_notary *notary = self;
-    struct signed_log       last   = { .checkpoint = row->checkpoint, .signed_us = row->signed_us };
-    uint32_t                log;
+    struct signed_log       last   = { .checkpoint = row->checkpoint, .signed_us = row->signed_us }, *at;
 
     BW_TRY(bw_buf_add(&last.note, row->note));
-    bw_result r = check_head(notary, row, &log);
+    bw_result r = find_signed(notary, row, &at);
     if (!bw_ok(r)) {
         alarm_with(notary, r, &last);
         bw_buf_clear(&last.note);
         return r;
     }
     (void)pthread_mutex_lock(&notary->lock);
-    bw_buf_clear(&notary->logs[log].note);
-    notary->logs[log] = last;
+    bw_buf_clear(&at->note);
+    *at = last;
     (void)pthread_mutex_unlock(&notary->lock);
     notary->last_us = row->signed_us > notary->last_us ? row->signed_us : notary->last_us;
     return bw_success();
@@ -270,6 +299,84 @@ static bw_result do_round(struct bw_audit_notary *notary, struct sizes *sizes)
     return bw_success();
 }
 
+/* ---- an epoch ---- */
+
+/* Over all checkpoints given out. */
+static bw_result fill_epoch(struct bw_audit_notary *notary, uint64_t number, int64_t now_us, struct bw_anchored *next)
+{
+    BW_TRY(bw_anchored_begin(next, notary->hasher, number, now_us, notary->log_count));
+    for (uint32_t log = 0; log < notary->log_count; log++)
+        if (notary->logs[log].note.len > 0)
+            BW_TRY(bw_anchored_put(next, notary->hasher, bw_audit_logs_get(notary->options.logs, log), &notary->logs[log].checkpoint,
+                                   bw_buf_bytes(&notary->logs[log].note)));
+    return bw_anchored_finish(next, notary->hasher);
+}
+
+static bw_result guard_anchor(struct bw_audit_notary *notary, const struct signed_log *head)
+{
+    const struct signed_log *last = &notary->anchor_head;
+    const struct bw_guarded  now  = { head->checkpoint, bw_buf_bytes(&head->note), head->signed_us };
+
+    BW_TRY(bw_audit_guard_begin(&notary->guard));
+    bw_result r = bw_audit_guard_move(&notary->guard, last->note.len > 0 ? &last->checkpoint : NULL, &now);
+    if (bw_ok(r))
+        r = bw_audit_guard_commit(&notary->guard);
+    if (!bw_ok(r)) {
+        bw_audit_guard_roll_back(&notary->guard);
+        notary->in_doubt = r.code != BW_CONFLICT;
+    }
+    return r;
+}
+
+/* The entry is durable first: an epoch that was not signed is there with the next one. */
+static bw_result sign_epoch(struct bw_audit_notary *notary, struct bw_anchored *next, struct signed_log *head)
+{
+    struct draft draft = { .checkpoint = notary->anchor_head.checkpoint };
+
+    BW_TRY(bw_anchor_add(&notary->anchor, notary->hasher, &next->epoch, &next->inclusion));
+    next->index = notary->anchor.frontier.size - 1;
+    draft.checkpoint.size = notary->anchor.frontier.size;
+    BW_TRY(bw_frontier_root(&notary->anchor.frontier, notary->hasher, &draft.checkpoint.root));
+    bw_result r = sign_draft(notary, &draft);
+    *head = (struct signed_log){ draft.checkpoint, draft.note, next->epoch.time_us };
+    BW_TRY(r);
+    BW_TRY(bw_buf_add(&next->note, bw_buf_bytes(&head->note)));
+    return guard_anchor(notary, head);
+}
+
+static void publish_epoch(struct bw_audit_notary *notary, struct bw_anchored *next, struct signed_log *head)
+{
+    (void)pthread_mutex_lock(&notary->lock);
+    bw_buf_clear(&notary->anchor_head.note);
+    notary->anchor_head = *head;
+    bw_anchored_clear(&notary->anchored);
+    notary->anchored = *next;
+    (void)pthread_cond_broadcast(&notary->published);
+    (void)pthread_mutex_unlock(&notary->lock);
+}
+
+/* One entry each time the clock enters an epoch that has none yet. */
+static bw_result anchor_round(struct bw_audit_notary *notary)
+{
+    int64_t            now_us = wall_us();
+    uint64_t           number = (uint64_t)now_us / (1000 * (uint64_t)notary->options.epoch_ms);
+    struct bw_anchored next   = { .log_count = 0 };
+    struct signed_log  head   = { .signed_us = 0 };
+
+    if (number <= notary->anchor.epoch)
+        return bw_success();
+    bw_result r = fill_epoch(notary, number, now_us, &next);
+    if (bw_ok(r))
+        r = sign_epoch(notary, &next, &head);
+    if (!bw_ok(r)) {
+        bw_anchored_clear(&next);
+        bw_buf_clear(&head.note);
+        return r;
+    }
+    publish_epoch(notary, &next, &head);
+    return bw_success();
+}
+
 static bw_result sign_round(struct bw_audit_notary *notary)
 {
     BW_TRY(make_room(notary));
@@ -279,7 +386,8 @@ static bw_result sign_round(struct bw_audit_notary *notary)
     bw_result r = do_round(notary, &sizes);
     drop_drafts(notary);
     free(sizes.of);
-    return r;
+    BW_TRY(r);
+    return anchor_round(notary);
 }
 
 /* ---- the thread ---- */
@@ -299,14 +407,23 @@ static void tell_change(struct bw_audit_notary *notary, bw_result r)
     notary->failing = failing;
 }
 
-/* Until there is something to sign, but not before until. False: to stop. */
+/* To the next epoch; the clock may be set meanwhile, so never long. */
+static unsigned epoch_left_ms(const struct bw_audit_notary *notary)
+{
+    unsigned left = notary->options.epoch_ms - (unsigned)((uint64_t)wall_us() / 1000 % notary->options.epoch_ms);
+    return left < LOOK_MS ? left : LOOK_MS;
+}
+
+/* Until there is something to sign or an epoch begins, but not before until. False: to stop. */
 static bool wait_for_growth(struct bw_audit_notary *notary, const struct timespec *until)
 {
+    const struct timespec epoch = in_ms(epoch_left_ms(notary));
+
     (void)pthread_mutex_lock(&notary->lock);
     while (!notary->stop && pthread_cond_timedwait(&notary->wanted, &notary->lock, until) != ETIMEDOUT)
         ;
-    while (!notary->stop && !notary->grown)
-        (void)pthread_cond_wait(&notary->wanted, &notary->lock);
+    while (!notary->stop && !notary->grown && pthread_cond_timedwait(&notary->wanted, &notary->lock, &epoch) != ETIMEDOUT)
+        ;
     notary->grown = false;
     bool go_on = !notary->stop;
     (void)pthread_mutex_unlock(&notary->lock);
@@ -391,7 +508,55 @@ bw_result bw_audit_notary_checkpoint(struct bw_audit_notary *notary, uint32_t lo
     return r;
 }
 
+static bw_result keep(struct bw_arena *arena, bw_bytes bytes, bw_bytes *ret_copy)
+{
+    *ret_copy = bw_bytes_of(bw_arena_copy(arena, bytes), bytes.len);
+    BW_CHECK(ret_copy->data != NULL, BW_NO_MEMORY, "epoch");
+    return bw_success();
+}
+
+static bw_result copy_anchor(const struct bw_audit_notary *notary, uint32_t log, struct bw_hasher *hasher, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor)
+{
+    const struct bw_anchored *last = &notary->anchored;
+    struct bw_audit_anchor    copy = { .proof = { .index = last->index, .inclusion = last->inclusion, .slot = log } };
+    uint8_t entry[BW_EPOCH_ENTRY_LEN];
+
+    BW_CHECK(log < last->log_count && last->logs[log].note.len > 0, BW_DEADLINE, "the log is in no epoch yet");
+    bw_epoch_print(&last->epoch, entry);
+    BW_TRY(keep(arena, bw_bytes_of(entry, sizeof entry), &copy.proof.entry));
+    BW_TRY(keep(arena, bw_buf_bytes(&last->note), &copy.proof.note));
+    BW_TRY(keep(arena, bw_buf_bytes(&last->logs[log].note), &copy.proof.checkpoint));
+    BW_TRY(keep(arena, bw_bytes_of(last->logs[log].slot_key, sizeof last->logs[log].slot_key), &copy.proof.slot_key));
+    BW_TRY(bw_anchored_path(last, hasher, log, &copy.proof.slot_path));
+    BW_TRY(bw_note_key_make(notary->anchor_head.checkpoint.origin, notary->signer.key.type,
+                            bw_bytes_of(notary->signer.key.key, notary->signer.key.key_len), &copy.key));
+    *ret_anchor = copy;
+    return bw_success();
+}
+
+bw_result bw_audit_notary_anchor(struct bw_audit_notary *notary, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor)
+{
+    BW_AUTO(hasher) hasher = NULL;
+
+    BW_TRY(bw_hasher_new(&hasher));
+    (void)pthread_mutex_lock(&notary->lock);
+    bw_result r = copy_anchor(notary, log, hasher, arena, ret_anchor);
+    (void)pthread_mutex_unlock(&notary->lock);
+    return r;
+}
+
 /* ---- open and close ---- */
+
+static bw_result open_anchor(struct bw_audit_notary *notary)
+{
+    char  *origin = notary->anchor_head.checkpoint.origin;
+    size_t room   = sizeof notary->anchor_head.checkpoint.origin;
+    int    len    = snprintf(origin, room, "%s/audit/anchor", notary->options.host);
+
+    BW_CHECK(len > 0 && (size_t)len < room, BW_CONFIG_INVALID, "the host's name is too long for a log's origin");
+    BW_TRY(bw_hasher_new(&notary->hasher));
+    return bw_anchor_open(notary->options.anchor_path, &notary->options.region, notary->hasher, &notary->anchor);
+}
 
 static bw_result init(struct bw_audit_notary *notary, const struct bw_audit_notary_options *options)
 {
@@ -404,6 +569,7 @@ static bw_result init(struct bw_audit_notary *notary, const struct bw_audit_nota
              && pthread_cond_init(&notary->published, &clock) == 0, BW_NO_MEMORY, "notary");
     (void)pthread_condattr_destroy(&clock);
     BW_TRY(make_room(notary));
+    BW_TRY(open_anchor(notary));
     BW_TRY(bw_audit_guard_open(options->guard_path, &options->region, &notary->guard));
     return bw_audit_guard_each(&notary->guard, take_guarded, notary);
 }
@@ -453,6 +619,10 @@ void bw_audit_notary_free(struct bw_audit_notary *notary)
     bw_audit_notary_stop(notary);
     drop_drafts(notary);
     bw_audit_guard_close(&notary->guard);
+    bw_anchor_close(&notary->anchor);
+    bw_anchored_clear(&notary->anchored);
+    bw_buf_clear(&notary->anchor_head.note);
+    bw_hasher_free(notary->hasher);
     for (uint32_t log = 0; log < notary->log_count; log++)
         bw_buf_clear(&notary->logs[log].note);
     free(notary->logs);

@@ -1,4 +1,5 @@
-/* The notary: a thread that signs checkpoints of the logs that grew, off the release path.
+/* The notary: a thread that signs checkpoints of the logs that grew, and each epoch an entry of the region's anchor log over
+ * all of them, off the release path.
  *
  * It signs only what is durable and indexed, and only a tree that goes on from the last one signed: its root at that size is
  * computed anew before each signature. The guard is moved first, then the checkpoint is given out. A log that went back, or
@@ -11,6 +12,9 @@
 
 struct bw_audit_notary_options {
     const char                  *guard_path;
+    const char                  *anchor_path;
+    const char                  *host;     /* the anchor log's origin is <host>/audit/anchor */
+    unsigned                     epoch_ms; /* of the anchor log */
     bw_region                    region;
     struct bw_audit_logs        *logs;     /* must outlive the notary, as must the index */
     const struct bw_note_signer *signer;   /* copied; its key's name is not used: each log signs in its origin's */
@@ -41,5 +45,8 @@ bw_result bw_audit_notary_health(struct bw_audit_notary *notary);
 /* The log's last checkpoint, once it covers size records. BW_DEADLINE: it did not within a few seconds. */
 bw_result bw_audit_notary_checkpoint(struct bw_audit_notary *notary, uint32_t log, uint64_t size, struct bw_arena *arena,
                                      struct bw_audit_checkpoint *ret_checkpoint);
+
+/* The last epoch, as it is about the log. BW_DEADLINE: the log is in none yet. */
+bw_result bw_audit_notary_anchor(struct bw_audit_notary *notary, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor);
 
 #endif

@@ -41,6 +41,7 @@ static bw_result check_files(const struct bw_config *config, char *message, size
 {
     const struct { const char *dir, *name; } files[] = {
         { config->pin_dir, "region.pin" }, { config->pin_dir, "region-so.pin" }, { config->store_dir, "store.db" }, { config->audit_dir, "audit.db" },
+        { config->audit_dir, "audit-anchor.db" }, { config->audit_dir, "audit-guard.db" },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(files); i++)

@@ -41,21 +41,29 @@ static bw_result put_hashes(struct bw_arena *arena, const struct bw_proof *proof
     return bw_success();
 }
 
+static bw_result key_text(struct bw_arena *arena, const struct bw_note_key *key, char **ret_text)
+{
+    struct bw_buf text = { 0 };
+
+    bw_result r = bw_note_key_print(key, &text);
+    *ret_text = bw_arena_copy(arena, bw_buf_bytes(&text));
+    bw_buf_clear(&text);
+    BW_TRY(r);
+    BW_CHECK(*ret_text != NULL, BW_NO_MEMORY, "key");
+    return bw_success();
+}
+
 static bw_result checkpoint_of(struct bw_arena *arena, const struct bw_audit_checkpoint *from, checkpoint_message **ret_message)
 {
     checkpoint_message *message = bw_arena_alloc(arena, sizeof *message);
-    struct bw_buf       key     = { 0 };
 
     BW_CHECK(message != NULL, BW_NO_MEMORY, "checkpoint");
     bailiwick__v1__checkpoint__init(message);
-    bw_result r = bw_note_key_print(&from->key, &key);
     message->log  = bw_arena_copy(arena, bw_bytes_text(from->checkpoint.origin));
-    message->key  = bw_arena_copy(arena, bw_buf_bytes(&key));
     message->note = bw_wire_data(from->note);
     message->size = from->checkpoint.size;
-    bw_buf_clear(&key);
-    BW_TRY(r);
-    BW_CHECK(message->log != NULL && message->key != NULL, BW_NO_MEMORY, "checkpoint");
+    BW_CHECK(message->log != NULL, BW_NO_MEMORY, "checkpoint");
+    BW_TRY(key_text(arena, &from->key, &message->key));
     *ret_message = message;
     return bw_success();
 }
@@ -79,6 +87,31 @@ bw_result bw_op_audit_checkpoint(struct bw_daemon *daemon, struct bw_job *job, u
     return bw_success();
 }
 
+/* None where the log is in no epoch yet. */
+static bw_result anchor_of(struct bw_daemon *daemon, struct bw_arena *arena, uint32_t log, Bailiwick__V1__Anchor **ret_message)
+{
+    Bailiwick__V1__Anchor *message = bw_arena_alloc(arena, sizeof *message);
+    struct bw_audit_anchor anchor;
+
+    BW_CHECK(message != NULL, BW_NO_MEMORY, "anchor");
+    bw_result r = bw_audit_anchor(daemon->audit, log, arena, &anchor);
+    if (r.code == BW_DEADLINE)
+        return bw_success();
+    BW_TRY(r);
+    bailiwick__v1__anchor__init(message);
+    message->note       = bw_wire_data(anchor.proof.note);
+    message->entry      = bw_wire_data(anchor.proof.entry);
+    message->index      = anchor.proof.index;
+    message->slot       = anchor.proof.slot;
+    message->slot_key   = bw_wire_data(anchor.proof.slot_key);
+    message->checkpoint = bw_wire_data(anchor.proof.checkpoint);
+    BW_TRY(key_text(arena, &anchor.key, &message->key));
+    BW_TRY(put_hashes(arena, &anchor.proof.inclusion, &message->inclusion, &message->n_inclusion));
+    BW_TRY(put_hashes(arena, &anchor.proof.slot_path, &message->slot_path, &message->n_slot_path));
+    *ret_message = message;
+    return bw_success();
+}
+
 bw_result bw_op_get_checkpoint(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__GetCheckpointRequest *request = (const void *)job->request.message;
@@ -87,7 +120,8 @@ bw_result bw_op_get_checkpoint(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &log));
-    return bw_op_audit_checkpoint(daemon, job, log, request->from_size, request->size, &reply->checkpoint);
+    BW_TRY(bw_op_audit_checkpoint(daemon, job, log, request->from_size, request->size, &reply->checkpoint));
+    return anchor_of(daemon, &job->call->arena, log, &reply->anchor);
 }
 
 /* ---- records ---- */

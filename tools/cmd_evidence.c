@@ -6,6 +6,7 @@
 
 #include "bailiwick/v1/audit.pb-c.h"
 #include "cmd_common.h"
+#include "epoch.h"
 #include "file.h"
 #include "tlog_dir.h"
 #include "verify.h"
@@ -97,6 +98,34 @@ static bw_result check_consistency(const struct bw_checkpoint *last, const struc
     return bw_merkle_check_consistency(hasher, last->size, &last->root, head->checkpoint.size, &head->checkpoint.root, &proof);
 }
 
+/* The anchor log's key is the log's own under another name: the region has one. */
+static bw_result check_anchor_key(const struct bw_note_key *anchor, const struct bw_note_key *log)
+{
+    BW_CHECK(anchor->type == log->type && bw_bytes_equal(bw_bytes_of(anchor->key, anchor->key_len), bw_bytes_of(log->key, log->key_len)),
+             BW_SIGNATURE_INVALID, "the region signs its anchor log with another key");
+    return bw_success();
+}
+
+static bw_result check_anchor(const Bailiwick__V1__Anchor *message, const struct head *head)
+{
+    struct bw_anchor_proof proof;
+    struct bw_note_key     key;
+    struct bw_epoch        epoch;
+    struct bw_checkpoint   anchored;
+
+    if (message == NULL)
+        return bw_success();
+    proof = (struct bw_anchor_proof){ .note = bytes_of(message->note), .entry = bytes_of(message->entry), .index = message->index, .slot = message->slot,
+                                      .slot_key = bytes_of(message->slot_key), .checkpoint = bytes_of(message->checkpoint) };
+    BW_TRY(bw_note_key_parse(bw_bytes_text(message->key), &key));
+    BW_TRY(check_anchor_key(&key, &head->key));
+    BW_TRY(read_proof(message->inclusion, message->n_inclusion, &proof.inclusion));
+    BW_TRY(read_proof(message->slot_path, message->n_slot_path, &proof.slot_path));
+    BW_TRY(bw_anchor_verify(&proof, &key, &head->key, &epoch, &anchored));
+    BW_CHECK(anchored.size <= head->checkpoint.size, BW_DATA_INVALID, "the region anchored a longer log than it shows: keep both as evidence");
+    return bw_success();
+}
+
 static bw_result get_head(struct bw_cli *cli, const struct bw_checkpoint *last, struct head *ret_head)
 {
     Bailiwick__V1__GetCheckpointRequest request = BAILIWICK__V1__GET_CHECKPOINT_REQUEST__INIT;
@@ -105,9 +134,10 @@ static bw_result get_head(struct bw_cli *cli, const struct bw_checkpoint *last, 
     request.region    = bw_args_flag(&cli->args, "region");
     request.from_size = last->size;
     BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetCheckpoint), &request.base, &message));
-    const CheckpointMessage *checkpoint = ((const Bailiwick__V1__GetCheckpointReply *)(const void *)message)->checkpoint;
-    BW_TRY(read_head(cli, checkpoint, ret_head));
-    return check_consistency(last, ret_head, checkpoint);
+    const Bailiwick__V1__GetCheckpointReply *reply = (const void *)message;
+    BW_TRY(read_head(cli, reply->checkpoint, ret_head));
+    BW_TRY(check_anchor(reply->anchor, ret_head));
+    return check_consistency(last, ret_head, reply->checkpoint);
 }
 
 bw_result bw_cmd_audit_checkpoint(struct bw_cli *cli)

@@ -9,6 +9,7 @@ struct audit_case {
     struct bw_audit *audit;
     const struct bw_note_signer *signer; /* set before it is made; NULL: nothing is signed */
     const char      *guard;              /* NULL: in dir */
+    unsigned         epoch_ms;           /* 0: a minute */
     bw_audit_alarm_fn alarm;
 };
 

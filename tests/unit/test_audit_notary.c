@@ -16,6 +16,8 @@
 #include "fake/audit_case.h"
 #include "fake/soft_signer.h"
 
+enum { NO_EPOCH_MS = 2000000000, EPOCH_MS = 100 }; /* the first is weeks, so that no signature but the first one's is an epoch's */
+
 static struct audit_case  at;
 static struct soft_signer soft;
 static struct bw_hasher  *hasher;
@@ -100,7 +102,7 @@ static int make(void **state)
     alarm_code = BW_OK;
     clock_shift_s = 0;
     soft_signer_make(&soft);
-    at = (struct audit_case){ .signer = &soft.signer, .alarm = take_alarm };
+    at = (struct audit_case){ .signer = &soft.signer, .alarm = take_alarm, .epoch_ms = NO_EPOCH_MS };
     audit_case_make(&at);
     log_nr = audit_case_log(&at, "acme");
     return 0;
@@ -275,6 +277,10 @@ static void forge_record(void)
     damage_trees(); /* so that they are made again, from what is there now */
 }
 
+static void lose_anchor(void)  { shell("rm %s/audit-anchor.db", at.dir); }
+static void forge_anchor(void) { change("audit-anchor.db", "UPDATE epoch SET entry = substr(entry, 1, 40) || x'00' || substr(entry, 42)"); }
+static void cut_anchor(void)   { change("audit-anchor.db", "DELETE FROM epoch"); }
+
 /* Another history of the same length: the copy goes on by itself, without the guard, and is put in the log's place. */
 static void put_fork(void)
 {
@@ -297,6 +303,9 @@ static const struct { const char *what; void (*happens)(void); enum bw_code code
     { "a signed record rewritten",                          forge_record,     BW_LOG_POSITION,      true  },
     { "the trees damaged, the log whole",                   damage_trees,     BW_OK,                false },
     { "the guard file lost",                                lose_guard,       BW_AUDIT_UNAVAILABLE, false },
+    { "the anchor log lost",                                lose_anchor,      BW_AUDIT_UNAVAILABLE, false },
+    { "an entry of the anchor log rewritten",               forge_anchor,     BW_LOG_POSITION,      false },
+    { "an entry of the anchor log deleted",                 cut_anchor,       BW_LOG_POSITION,      false },
     { "the database lost",                                  lose_log,         BW_AUDIT_UNAVAILABLE, false },
 };
 
@@ -332,8 +341,8 @@ static void a_log_that_is_not_what_was_signed_does_not_open(void **state)
 
 static void of_two_daemons_on_copies_one_signs(void **state)
 {
-    struct audit_case copy = { .signer = &soft.signer, .alarm = take_alarm };
-    char guard[128];
+    struct audit_case copy = { .signer = &soft.signer, .alarm = take_alarm, .epoch_ms = NO_EPOCH_MS };
+    char guard[256];
 
     (void)state;
     write_records(5);
@@ -341,7 +350,7 @@ static void of_two_daemons_on_copies_one_signs(void **state)
     audit_case_close(&at);
     strcpy(copy.dir, "/tmp/bw-audit-XXXXXX");
     assert_non_null(mkdtemp(copy.dir));
-    (void)snprintf(guard, sizeof guard, "cp %s/audit.db %s/audit.db", at.dir, copy.dir);
+    (void)snprintf(guard, sizeof guard, "cp %s/audit.db %s/audit-anchor.db %s", at.dir, at.dir, copy.dir);
     assert_int_equal(system(guard), 0);
     (void)snprintf(guard, sizeof guard, "%s/audit-guard.db", at.dir);
     copy.guard = guard;
@@ -362,7 +371,132 @@ static void of_two_daemons_on_copies_one_signs(void **state)
     audit_case_remove(&copy);
 }
 
-#define with_log(test) cmocka_unit_test_setup_teardown(test, make, drop)
+/* ---- the anchor log ---- */
+
+/* The first epoch over that log whose entry is that one or a later one. */
+static struct bw_audit_anchor await_anchor(uint32_t log, uint64_t index, struct bw_arena *arena)
+{
+    struct bw_audit_anchor anchor;
+
+    for (time_t end = time(NULL) + 10;; (void)sched_yield()) {
+        bw_arena_clear(arena);
+        bw_result r = bw_audit_anchor(at.audit, log, arena, &anchor);
+        if (bw_ok(r) && anchor.proof.index >= index)
+            return anchor;
+        if (!bw_ok(r))
+            assert_int_equal(r.code, BW_DEADLINE);
+        assert_true(time(NULL) <= end);
+    }
+}
+
+static struct bw_note_key key_of(uint32_t log)
+{
+    struct bw_note_key key;
+
+    check_ok(bw_note_key_make(bw_audit_origin(at.audit, log), BW_NOTE_ED25519, bw_bytes_of(soft.signer.key.key, soft.signer.key.key_len), &key));
+    return key;
+}
+
+static int make_with_epochs(void **state)
+{
+    (void)make(state);
+    audit_case_close(&at);
+    at.epoch_ms = EPOCH_MS;
+    audit_case_open(&at);
+    return 0;
+}
+
+static void an_epoch_commits_to_every_log(void **state)
+{
+    struct bw_arena      arena = { 0 };
+    struct bw_epoch      epoch;
+    struct bw_checkpoint anchored;
+
+    (void)state;
+    write_records(3);
+    struct bw_checkpoint last = checkpoint_of(3, NULL, 0);
+    (void)await_anchor(log_nr, 0, &arena);
+    uint32_t logs[] = { 0, log_nr };
+    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
+        struct bw_audit_anchor anchor = await_anchor(logs[i], 3, &arena);
+        struct bw_note_key     key    = key_of(logs[i]);
+        check_ok(bw_anchor_verify(&anchor.proof, &anchor.key, &key, &epoch, &anchored));
+        assert_string_equal(anchor.key.name, "eu-central.example/audit/anchor");
+        assert_int_equal(anchored.size, i == 0 ? 0 : last.size);
+        assert_int_equal(anchor.proof.entry.len, BW_EPOCH_ENTRY_LEN);
+    }
+    bw_arena_clear(&arena);
+}
+
+static void epochs_go_on_while_nothing_happens(void **state)
+{
+    struct bw_arena arena = { 0 };
+    struct bw_epoch epoch, before = { 0 };
+    struct bw_checkpoint anchored;
+
+    (void)state;
+    struct bw_note_key key = key_of(log_nr);
+    for (uint64_t index = 0; index < 5; index++) {
+        struct bw_audit_anchor anchor = await_anchor(log_nr, index, &arena);
+        check_ok(bw_anchor_verify(&anchor.proof, &anchor.key, &key, &epoch, &anchored));
+        assert_int_equal(anchored.size, 0);
+        assert_true(epoch.epoch > before.epoch && epoch.time_us > before.time_us);
+        before = epoch;
+        index  = anchor.proof.index;
+    }
+    bw_arena_clear(&arena);
+}
+
+static void nobody_takes_anothers_slot_for_his(void **state)
+{
+    struct bw_arena      arena = { 0 }, other_arena = { 0 };
+    struct bw_epoch      epoch;
+    struct bw_checkpoint anchored;
+
+    (void)state;
+    struct bw_audit_anchor anchor = await_anchor(log_nr, 0, &arena), other;
+    for (;;) { /* of one epoch */
+        other  = await_anchor(0, anchor.proof.index, &other_arena);
+        anchor = await_anchor(log_nr, other.proof.index, &arena);
+        if (anchor.proof.index == other.proof.index)
+            break;
+    }
+    struct bw_note_key key = key_of(log_nr), other_key = key_of(0);
+    struct bw_anchor_proof mixed = anchor.proof;
+    mixed.slot      = other.proof.slot;
+    mixed.slot_path = other.proof.slot_path;
+    assert_int_equal(bw_anchor_verify(&mixed, &anchor.key, &key, &epoch, &anchored).code, BW_DATA_INVALID);
+    assert_int_equal(bw_anchor_verify(&anchor.proof, &anchor.key, &other_key, &epoch, &anchored).code, BW_SIGNATURE_INVALID);
+    for (size_t i = 0; i < 8 * anchor.proof.entry.len; i++) {
+        ((uint8_t *)(uintptr_t)anchor.proof.entry.data)[i / 8] ^= (uint8_t)(1 << i % 8);
+        assert_int_equal(bw_anchor_verify(&anchor.proof, &anchor.key, &key, &epoch, &anchored).code, BW_DATA_INVALID);
+        ((uint8_t *)(uintptr_t)anchor.proof.entry.data)[i / 8] ^= (uint8_t)(1 << i % 8);
+    }
+    check_ok(bw_anchor_verify(&anchor.proof, &anchor.key, &key, &epoch, &anchored));
+    bw_arena_clear(&arena);
+    bw_arena_clear(&other_arena);
+}
+
+/* CVE-2023-31438's shape: an idle log is cut off, together with the anchor log, and gone on with. */
+static void an_anchor_log_that_was_put_back_does_not_open(void **state)
+{
+    struct bw_arena arena = { 0 };
+
+    (void)state;
+    (void)await_anchor(log_nr, 1, &arena);
+    audit_case_close(&at);
+    shell("cp %s/audit-anchor.db %s/copy-anchor.db", at.dir);
+    audit_case_open(&at);
+    (void)await_anchor(log_nr, 4, &arena);
+    audit_case_close(&at);
+    shell("cp %s/copy-anchor.db %s/audit-anchor.db", at.dir);
+    assert_int_equal(reopen().code, BW_LOG_POSITION);
+    assert_true(strstr(alarm_note, "eu-central.example/audit/anchor\n") == alarm_note);
+    bw_arena_clear(&arena);
+}
+
+#define with_log(test)    cmocka_unit_test_setup_teardown(test, make, drop)
+#define with_epochs(test) cmocka_unit_test_setup_teardown(test, make_with_epochs, drop)
 
 int main(void)
 {
@@ -376,6 +510,10 @@ int main(void)
         with_log(nothing_is_signed_while_the_clock_is_behind),
         with_log(a_log_that_is_not_what_was_signed_does_not_open),
         with_log(of_two_daemons_on_copies_one_signs),
+        with_epochs(an_epoch_commits_to_every_log),
+        with_epochs(epochs_go_on_while_nothing_happens),
+        with_epochs(nobody_takes_anothers_slot_for_his),
+        with_epochs(an_anchor_log_that_was_put_back_does_not_open),
     };
     return cmocka_run_group_tests(tests, make_hasher, drop_hasher);
 }

@@ -163,7 +163,7 @@ static void entries_and_tiles_are_those_of_the_log(void **state)
     Bailiwick__V1__GetEntriesRequest      entries_request = BAILIWICK__V1__GET_ENTRIES_REQUEST__INIT;
     Bailiwick__V1__GetTileRequest         tile_request    = BAILIWICK__V1__GET_TILE_REQUEST__INIT;
     const Bailiwick__V1__GetEntriesReply *entries = NULL;
-    const Bailiwick__V1__GetTileReply    *tile = NULL;
+    const Bailiwick__V1__GetTileReply    *tile    = NULL;
     struct bw_call call = { 0 };
     bw_hash        hash;
 
