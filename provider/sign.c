@@ -8,7 +8,7 @@
 #include "spki.h"
 
 /* A DigestInfo is the longest of what a hash travels as. */
-enum { PAYLOAD_MAX = BW_HASH_MAX + 32 };
+enum { PAYLOAD_MAX = BW_SIGNATURE_MAX }; /* a number as long as the longest modulus */
 
 static bool has_public_key(const struct bw_operation *operation)
 {
@@ -76,6 +76,15 @@ static bw_result hash_payload(struct bw_operation *operation, const struct bw_me
     return bw_success();
 }
 
+/* A number as long as the modulus: zeros go before it (PKCS#11 v3.0, Current Mechanisms 2.1.7). */
+static bw_bytes number_of(bw_bytes data, size_t len, uint8_t room[static PAYLOAD_MAX])
+{
+    memset(room, 0, len - data.len);
+    if (data.len > 0)
+        memcpy(room + len - data.len, data.data, data.len);
+    return bw_bytes_of(room, len);
+}
+
 /* The whole of the data is here; room is for what is made of it. */
 static bw_result payload_of(struct bw_operation *operation, const struct bw_mechanism *travels, bw_bytes data,
                             uint8_t room[static PAYLOAD_MAX], bw_bytes *ret_payload)
@@ -83,7 +92,10 @@ static bw_result payload_of(struct bw_operation *operation, const struct bw_mech
     *ret_payload = data;
     if (operation->hash != NULL)
         BW_TRY(hash_payload(operation, travels, data, room, ret_payload));
-    return check_payload(operation, travels, *ret_payload);
+    BW_TRY(check_payload(operation, travels, *ret_payload));
+    if (travels->row->type == CKM_RSA_X_509)
+        *ret_payload = number_of(*ret_payload, signature_len(operation), room);
+    return bw_success();
 }
 
 /* ---- sign ---- */

@@ -12,6 +12,7 @@
 #include "method.h"
 #include "recover.h"
 #include "rotation.h"
+#include "store.h"
 
 #define PAUSE_US ((int64_t)10 * 60 * 1000000)
 enum { CHUNK = 64 }; /* keys looked at under one reading of the registry */
@@ -44,17 +45,36 @@ static const struct chore {
     { "rotate",  bw_rotation_due,    rotate             },
 };
 
+/* What was used since the store last heard of it. */
+static bw_result keep_last_uses(struct bw_daemon *daemon, const struct bw_key *key)
+{
+    for (size_t i = 0; i < key->version_count; i++) {
+        struct bw_budget *budget = key->versions[i].budget;
+        int64_t used_us = atomic_load(&budget->last_used_us);
+        if (used_us <= atomic_load(&budget->last_kept_us))
+            continue;
+        BW_TRY(bw_store_keep_last_use(daemon->store, &key->name.id, key->versions[i].number, used_us));
+        atomic_store(&budget->last_kept_us, used_us);
+    }
+    return bw_success();
+}
+
 /* ---- a pass ---- */
 
 struct pass {
     struct bw_daemon         *daemon;
     int64_t                   now_us, next_us;
+    bool                      open;   /* the tenant's token */
     bw_housekeeping_failed_fn failed;
 };
 
 static void tend(struct pass *pass, const struct bw_key *key)
 {
-    for (size_t i = 0; i < ARRAY_LEN(chores); i++) {
+    bw_result kept = keep_last_uses(pass->daemon, key);
+
+    if (!bw_ok(kept))
+        pass->failed(pass->daemon, "keep last uses", key, kept);
+    for (size_t i = 0; pass->open && i < ARRAY_LEN(chores); i++) {
         int64_t due_us = chores[i].due(key, pass->now_us);
         if (due_us <= pass->now_us) {
             bw_result result = chores[i].run(pass->daemon, key, pass->now_us);
@@ -103,7 +123,7 @@ static bool log_is_well(struct pass *pass)
 
 int64_t bw_housekeeping_run(struct bw_daemon *daemon, int64_t now_us, bw_housekeeping_failed_fn failed)
 {
-    struct pass pass = { daemon, now_us, now_us + PAUSE_US, failed };
+    struct pass pass = { .daemon = daemon, .now_us = now_us, .next_us = now_us + PAUSE_US, .failed = failed };
     const struct bw_tenant_info *tenant;
     bw_tenant name;
 
@@ -114,10 +134,9 @@ int64_t bw_housekeeping_run(struct bw_daemon *daemon, int64_t now_us, bw_houseke
         failed(daemon, "recover", NULL, result);
     for (const bw_tenant *after = NULL; bw_registry_tenants(daemon->registry, after, &tenant, 1) == 1; after = &name) {
         name = tenant->name;
-        bool open = tenant->token != NULL;
+        pass.open = tenant->token != NULL;
         bw_tenant_info_unref(tenant);
-        if (open)
-            tend_keys(&pass, &name);
+        tend_keys(&pass, &name);
     }
     return pass.next_us;
 }
@@ -145,16 +164,18 @@ static void tell(struct bw_daemon *daemon, const char *chore, const struct bw_ke
 static void *keep_house(void *self)
 {
     struct bw_housekeeping *house = self;
+    bool last;
 
     (void)pthread_mutex_lock(&house->lock);
-    while (!house->stopping) {
+    do {
+        last = house->stopping; /* once more at the end, for the last uses */
         (void)pthread_mutex_unlock(&house->lock);
         int64_t next_us = bw_housekeeping_run(house->daemon, bw_now_us(), tell);
         struct timespec next = { .tv_sec = next_us / 1000000, .tv_nsec = next_us % 1000000 * 1000 };
         (void)pthread_mutex_lock(&house->lock);
         while (!house->stopping && pthread_cond_timedwait(&house->changed, &house->lock, &next) == 0)
             continue;
-    }
+    } while (!last);
     (void)pthread_mutex_unlock(&house->lock);
     return NULL;
 }

@@ -1,5 +1,5 @@
-/* What falls due by itself: keys whose waiting time is over are destroyed, keys that are old or nearly used up are rotated,
- * and what waits for an HSM that failed is tried again. */
+/* What falls due by itself: the last uses of key versions go to the store, keys whose waiting time is over are destroyed, keys that are old or nearly used up are rotated,
+ * and what waits for an HSM that failed is tried again. A crash loses the last uses of the time since the last pass. */
 #ifndef BW_SERVER_HOUSEKEEPING_H
 #define BW_SERVER_HOUSEKEEPING_H
 

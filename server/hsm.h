@@ -90,11 +90,6 @@ void      bw_hsm_object_unref(struct bw_hsm_object *object); /* NULL is fine */
 CK_KEY_TYPE bw_hsm_object_key_type(const struct bw_hsm_object *object);
 unsigned    bw_hsm_object_bits(const struct bw_hsm_object *object);
 
-/* The region's key for signing checkpoints of its logs: made on first use, SENSITIVE, not EXTRACTABLE, signs and nothing else;
- * Ed25519, or NIST P-256 where the HSM does no CKM_EDDSA. ret_public_key: SubjectPublicKeyInfo, appended. Use it with
- * CKM_EDDSA over what is to be signed, or CKM_ECDSA over its SHA-256, as its key type tells. */
-bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key);
-
 /* ---- import ---- */
 
 /* The token's wrapping key, RSA-4096, made on first use: its SubjectPublicKeyInfo, appended. */
@@ -113,6 +108,13 @@ bw_result bw_hsm_mac(struct bw_token *token, bw_bytes data, struct bw_arena *are
 /* The token's attestation key, EC P-256, made on first use. The signature is r || s over a SHA-256 digest. */
 bw_result bw_hsm_attestation_key(struct bw_token *token, struct bw_buf *ret_public_key);
 bw_result bw_hsm_attest(struct bw_token *token, const uint8_t digest[static 32], struct bw_arena *arena, bw_bytes *ret_signature);
+
+/* ---- the log ---- */
+
+/* The region's key for signing checkpoints of its logs: made on first use, SENSITIVE, not EXTRACTABLE, signs and nothing else;
+ * Ed25519, or NIST P-256 where the HSM does no CKM_EDDSA. ret_public_key: SubjectPublicKeyInfo, appended. Use it with
+ * CKM_EDDSA over what is to be signed, or CKM_ECDSA over its SHA-256, as its key type tells. */
+bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key);
 
 /* ---- session keys, sealed ---- */
 

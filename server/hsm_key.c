@@ -390,14 +390,14 @@ static const struct service {
                           { .key_type = CKK_GENERIC_SECRET, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_GENERIC_SECRET_KEY_GEN } },
     [BW_SERVICE_TEST] = { { "bailiwick-test" }, "bailiwick health test key",
                           { .key_type = CKK_AES, .bits = 256, .uses = BW_USE_ENCRYPT | BW_USE_DECRYPT, .generator = CKM_AES_KEY_GEN } },
-    [BW_SERVICE_LOG_ED25519] = { { "bailiwick-log-e" }, "bailiwick log key",
-                                 { .key_type = CKK_EC_EDWARDS, .bits = 255, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_EDWARDS_KEY_PAIR_GEN } },
-    [BW_SERVICE_LOG_P256]    = { { "bailiwick-log-p" }, "bailiwick log key",
-                                 { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN } },
     [BW_SERVICE_IMPORT] = { { "bailiwick-imprt" }, "bailiwick import wrapping key",
                             { .key_type = CKK_RSA, .bits = 4096, .uses = BW_USE_WRAP | BW_USE_UNWRAP, .generator = CKM_RSA_PKCS_KEY_PAIR_GEN } },
     [BW_SERVICE_ATTEST] = { { "bailiwick-attst" }, "bailiwick attestation key",
                             { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN } },
+    [BW_SERVICE_LOG_ED25519] = { { "bailiwick-log-e" }, "bailiwick log key",
+                                 { .key_type = CKK_EC_EDWARDS, .bits = 255, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_EDWARDS_KEY_PAIR_GEN } },
+    [BW_SERVICE_LOG_P256]    = { { "bailiwick-log-p" }, "bailiwick log key",
+                                 { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN } },
 };
 
 /* Pairs are on the curve of the customers' keys of that kind. */
@@ -420,7 +420,8 @@ static bw_result make_service(struct bw_token *token, enum bw_service service)
     uint8_t cka_id[BW_CKA_ID_LEN];
 
     cka_id_of(&row->id, 0, cka_id);
-    struct making making = { &spec, bw_bytes_of(cka_id, sizeof cka_id), bw_bytes_text(row->label), bw_spec_is_pair(&spec) };
+    struct making making = { .spec = &spec, .cka_id = bw_bytes_of(cka_id, sizeof cka_id), .label = bw_bytes_text(row->label),
+                             .only_signs = bw_spec_is_pair(&spec) && spec.uses == (BW_USE_SIGN | BW_USE_VERIFY) };
     bw_result r = generate_serialised(token, &making, &row->id, 0, &unused);
     bw_buf_clear(&unused);
     return r;
@@ -439,17 +440,22 @@ bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct
     return bw_object_of_version(token, &row->id, 0, ret_object);
 }
 
+static bw_result read_public_key(struct bw_hsm_object *object, struct bw_buf *ret_public_key)
+{
+    struct bw_session *session;
+
+    BW_TRY(bw_object_use(object, &session));
+    bw_result r = bw_public_key_read(session, object->public_key, object->key_type, ret_public_key);
+    bw_session_give(session);
+    return r;
+}
+
 bw_result bw_service_public_key(struct bw_token *token, enum bw_service service, struct bw_buf *ret_spki)
 {
     struct bw_hsm_object *object;
-    struct bw_session *session;
 
-    BW_TRY(bw_service_key(token, service, &object));
-    bw_result r = bw_object_use(object, &session);
-    if (bw_ok(r)) {
-        r = bw_public_key_read(session, object->public_key, object->key_type, ret_spki);
-        bw_session_give(session);
-    }
+    BW_TRY(bw_service_key(token, service, &object)); /* makes it, the first time */
+    bw_result r = read_public_key(object, ret_spki);
     bw_hsm_object_unref(object);
     return r;
 }
@@ -457,7 +463,14 @@ bw_result bw_service_public_key(struct bw_token *token, enum bw_service service,
 bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key)
 {
     enum bw_service service = bw_hsm_offers(token->hsm, CKM_EDDSA, BW_USE_SIGN) ? BW_SERVICE_LOG_ED25519 : BW_SERVICE_LOG_P256;
+    struct bw_hsm_object *object;
 
-    BW_TRY(bw_service_public_key(token, service, ret_public_key));
-    return bw_service_key(token, service, ret_object);
+    BW_TRY(bw_service_key(token, service, &object));
+    bw_result r = read_public_key(object, ret_public_key);
+    if (!bw_ok(r)) {
+        bw_hsm_object_unref(object);
+        return r;
+    }
+    *ret_object = object;
+    return bw_success();
 }

@@ -308,6 +308,16 @@ static bw_result set_description(struct bw_key *draft, const struct update *u) {
 
 static bw_result set_rotation(struct bw_key *draft, const struct update *u)    { draft->rotation_days = u->request->rotation_days; return bw_success(); }
 
+static bw_result set_minimum(struct bw_key *draft, const struct update *u)
+{
+    const struct bw_key_version *primary = bw_key_primary(draft);
+    uint32_t minimum = u->request->minimum_version;
+
+    BW_CHECK_AT(minimum == 0 || (primary != NULL && minimum <= primary->number), BW_BAD_ARGUMENT, "minimum_version", "newer than the primary version");
+    draft->minimum_version = minimum;
+    return bw_success();
+}
+
 static bw_result set_aliases(struct bw_key *draft, const struct update *u)
 {
     BW_TRY(check_aliases(u->request->aliases, u->request->n_aliases));
@@ -340,6 +350,7 @@ static const struct { const char *name; bw_result (*set)(struct bw_key *, const 
     { "tags",          set_tags        },
     { "uses",          set_uses        },
     { "rotation_days", set_rotation    },
+    { "minimum_version", set_minimum   },
 };
 
 static bw_result update_field(struct bw_key *draft, const struct update *u, const char *field)

@@ -76,4 +76,7 @@ void bw_store_release_request(struct bw_store *store, struct bw_request_claim *c
  * at least up_to. BW_NO_SUCH_KEY. */
 bw_result bw_store_reserve_uses(struct bw_store *store, const bw_key_id *key, uint32_t version, uint64_t up_to);
 
+/* When a key version was last used; never goes back. */
+bw_result bw_store_keep_last_use(struct bw_store *store, const bw_key_id *key, uint32_t version, int64_t last_used_us);
+
 #endif

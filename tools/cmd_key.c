@@ -16,6 +16,8 @@ enum { POLICY_MAX = 64 * 1024 };
     { "alias",       BW_OPTION_MANY, "NAME",       "another name for it, unique in the tenant" },                               \
     { "tag",         BW_OPTION_MANY, "NAME=VALUE", "for searching and billing" },                                              \
     { "rotation-days", BW_OPTION_TEXT, "DAYS",     "make a new version when the newest is so old; 0: not for its age" }
+#define MINIMUM_OPTION \
+    { "minimum-version", BW_OPTION_TEXT, "NUMBER", "older versions are of no use, until it is lowered; 0: all are" }
 
 struct description {
     int                *uses;
@@ -76,15 +78,16 @@ bw_result bw_cmd_key_create(struct bw_cli *cli)
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(CreateKey), &request.base);
 }
 
-const struct bw_option bw_cmd_key_update_options[] = { DESCRIPTION_OPTIONS, { 0 } };
+const struct bw_option bw_cmd_key_update_options[] = { DESCRIPTION_OPTIONS, MINIMUM_OPTION, { 0 } };
 
 /* an option that was given names a field that is to be set, be it to nothing */
-static size_t collect_fields(const struct bw_cli *cli, char *fields[static 7])
+static size_t collect_fields(const struct bw_cli *cli, char *fields[static 8])
 {
     static const struct { const char *option, *field; } rows[] = {
         { "use", "uses" }, { "label", "label" }, { "cka-id", "cka_id" },
         { "description", "description" }, { "alias", "aliases" }, { "tag", "tags" },
         { "rotation-days", "rotation_days" },
+        { "minimum-version", "minimum_version" },
     };
     size_t count = 0;
 
@@ -98,10 +101,11 @@ bw_result bw_cmd_key_update(struct bw_cli *cli)
 {
     Bailiwick__V1__UpdateKeyRequest request = BAILIWICK__V1__UPDATE_KEY_REQUEST__INIT;
     struct description description;
-    char *fields[7];
+    char *fields[8];
 
     request.fields   = fields;
     request.n_fields = collect_fields(cli, fields);
+    BW_TRY(bw_cmd_number(cli, "minimum-version", BW_VERSION_MAX, &request.minimum_version));
     BW_CHECK(request.n_fields > 0, BW_BAD_ARGUMENT, "nothing to change was named; --help tells what can be");
     BW_TRY(read_description(cli, &description));
     DESCRIBE(&request, cli, &description);

@@ -50,6 +50,7 @@ enum {
     BW_DELETION_DAYS_MIN     = 7,       /* between asking for a key's deletion and it */
     BW_DELETION_DAYS_MAX     = 90,
     BW_DELETION_DAYS_DEFAULT = 30,
+    BW_VERSION_MAX           = 1000000, /* of a key: more than a rotation a minute for a year */
     BW_ROTATION_DAYS_MAX     = 3650,    /* between automatic rotations */
     BW_IMPORT_TOKEN_LEN      = 48,      /* expiry, generation, HMAC-SHA-256 */
     BW_PIN_MIN               = 8,       /* a customer-held token's */

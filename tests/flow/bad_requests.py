@@ -24,8 +24,6 @@ wrapping = custodian.call("CreateKey", spec=common_pb2.AES_256).key.name
 signing = custodian.call("CreateKey", spec=common_pb2.EC_P256).key.name
 doomed = [custodian.call("CreateKey", spec=common_pb2.AES_128).key.name for _ in range(3)]
 waiting = custodian.call("CreateKey", spec=common_pb2.AES_256, origin=keys_pb2.IMPORTED).key.name
-imported = custodian.call("GetImportParameters", name=waiting)
-oaep = dict(type=common_pb2.RSA_PKCS_OAEP, hash=common_pb2.SHA1, mgf=common_pb2.SHA1)
 envelope = app.call("Wrap", key=dict(name=key), plaintext=b"text").envelope
 gcm = dict(type=common_pb2.AES_GCM, tag_bits=128, iv=bytes(12))
 cipher = app.call("Encrypt", key=dict(name=key), mechanism=gcm, plaintext=b"text").ciphertext
@@ -62,7 +60,8 @@ GOOD = {
     "CancelDeletion": (custodian, dict(name=doomed[0])),
     "SetKeyPolicy": (custodian, dict(name=key, policy='{"rules": [{"name": "all"}]}')),
     "GetImportParameters": (custodian, dict(name=waiting)),
-    "ImportKeyMaterial": (custodian, dict(name=waiting, import_token=imported.import_token, mechanism=oaep, wrapped=bytes(512))),
+    "ImportKeyMaterial": (custodian, dict(name=waiting, import_token=bytes(48), mechanism=dict(type=common_pb2.RSA_PKCS_OAEP, hash=common_pb2.SHA1,
+                                                                                              mgf=common_pb2.SHA1), wrapped=bytes(512))),
     "CreateTenant": (operator, dict(name="newcomer", activation=tenants_pb2.OPERATOR_HELD)),
     "GetTenant": (app, dict()),
     "ListTenants": (operator, dict()),
@@ -190,11 +189,12 @@ NEEDED = [("Encrypt", "key"), ("Decrypt", "key"), ("Sign", "key"), ("Verify", "k
           ("UnwrapKey", "wrapped"), ("UnwrapKey", "template"), ("GenerateKey", "template"), ("DeriveKey", "key"), ("DeriveKey", "template"), ("Wrap", "key"),
           ("Unwrap", "envelope"), ("Rewrap", "envelope"), ("GenerateDataKey", "key"), ("Random", "length"), ("Batch", "operations"), ("CreateKey", "spec"),
           ("GetKey", "name"), ("UpdateKey", "name"), ("UpdateKey", "fields"), ("RotateKey", "name"), ("EnableKey", "name"), ("DisableKey", "name"),
-          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("CreateTenant", "name"),
+          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("GetImportParameters", "name"),
+          ("ImportKeyMaterial", "name"), ("ImportKeyMaterial", "import_token"), ("ImportKeyMaterial", "wrapped"), ("CreateTenant", "name"),
           ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy")]
 check_all("a field that is missing", (refuse(method, without(method, field), ARGUMENT, field) for method, field in NEEDED))
 check_all("a mechanism that is missing", (refuse(method, without(method, "mechanism"), {"MECHANISM_INVALID"}, "mechanism")
-                                          for method in ("Encrypt", "Decrypt", "Sign", "Verify", "WrapKey", "UnwrapKey", "GenerateKey", "DeriveKey")))
+                                          for method in ("Encrypt", "Decrypt", "Sign", "Verify", "WrapKey", "UnwrapKey", "GenerateKey", "DeriveKey", "ImportKeyMaterial")))
 
 # ---- more than a message may hold: the C core reads no further ----
 

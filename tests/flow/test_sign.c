@@ -45,6 +45,7 @@ static const struct sign_case {
     { "RSA PKCS#1 with SHA-256",                   { CKM_SHA256_RSA_PKCS, NULL, 0 },                      RSA_KEY, 1000,  51, 256, false },
     { "RSA PKCS#1 with SHA-512",                   { CKM_SHA512_RSA_PKCS, NULL, 0 },                      RSA_KEY, 1000,  83, 256, false },
     { "RSA without padding",                       { CKM_RSA_X_509, NULL, 0 },                            RSA_KEY,  256, 256, 256, false },
+    { "RSA without padding, zeros before it",      { CKM_RSA_X_509, NULL, 0 },                            RSA_KEY,  200, 256, 256, false },
     { "RSA PSS of a digest",                       { CKM_RSA_PKCS_PSS, &pss256, sizeof pss256 },          RSA_KEY,   32,  32, 256, false },
     { "RSA PSS with SHA-256",                      { CKM_SHA256_RSA_PKCS_PSS, &pss256, sizeof pss256 },   RSA_KEY, 1000,  32, 256, false },
     { "RSA PSS with SHA-1",                        { CKM_SHA1_RSA_PKCS_PSS, &pss1, sizeof pss1 },         RSA_KEY, 1000,  20, 256, false },

@@ -296,6 +296,26 @@ static void a_disabled_key_is_not_rotated(void **state)
     assert_int_equal(bw_key_primary(stands())->number, 1);
 }
 
+/* ---- last uses ---- */
+
+static void last_uses_reach_the_store_with_a_pass(void **state)
+{
+    (void)state;
+    create_key(0);
+    assert_int_equal(rotate_key().code, BW_OK);
+    bw_key_note_use(&stands()->versions[0], 5000000);
+    bw_key_note_use(&stands()->versions[0], 5999999); /* the same second counts once */
+    asked_clear(&asked);
+    region_restart(&region);
+    assert_int_equal(atomic_load(&stands()->versions[0].budget->last_used_us), 0);
+
+    bw_key_note_use(&stands()->versions[0], 5000000);
+    (void)pass_after(0);
+    region_restart(&region);
+    assert_int_equal(atomic_load(&stands()->versions[0].budget->last_used_us), 5000000);
+    assert_int_equal(atomic_load(&stands()->versions[1].budget->last_used_us), 0);
+}
+
 /* ---- the thread ---- */
 
 static void the_thread_starts_and_ends(void **state)
@@ -322,6 +342,7 @@ int main(void)
         REGION_TEST(a_key_is_rotated_when_its_primary_is_old_enough),
         REGION_TEST(a_key_without_a_period_is_rotated_only_when_its_budget_runs_out),
         REGION_TEST(a_disabled_key_is_not_rotated),
+        REGION_TEST(last_uses_reach_the_store_with_a_pass),
         REGION_TEST(the_thread_starts_and_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
