@@ -126,11 +126,26 @@ static bw_result check_anchor(const Bailiwick__V1__Anchor *message, const struct
     return bw_success();
 }
 
+/* How many records there are now; the newest checkpoint may be of a second ago. */
+static bw_result get_log_size(struct bw_cli *cli, uint64_t *ret_size)
+{
+    Bailiwick__V1__QueryRequest request = BAILIWICK__V1__QUERY_REQUEST__INIT;
+    ProtobufCMessage *message;
+
+    request.region = bw_args_flag(&cli->args, "region");
+    request.limit  = 1;
+    BW_TRY(bw_cli_call(cli, BW_METHOD_NR(Query), &request.base, &message));
+    *ret_size = ((const Bailiwick__V1__QueryReply *)(const void *)message)->log_size;
+    return bw_success();
+}
+
+/* The head over all that is on record when it is asked for. */
 static bw_result get_head(struct bw_cli *cli, const struct bw_checkpoint *last, struct head *ret_head)
 {
     Bailiwick__V1__GetCheckpointRequest request = BAILIWICK__V1__GET_CHECKPOINT_REQUEST__INIT;
     ProtobufCMessage *message;
 
+    BW_TRY(get_log_size(cli, &request.size));
     request.region    = bw_args_flag(&cli->args, "region");
     request.from_size = last->size;
     BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetCheckpoint), &request.base, &message));
