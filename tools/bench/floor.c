@@ -251,7 +251,7 @@ int main(int argc, char **argv)
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         serve(listening, argv);
     }
-    check(server > 0, "fork");
+    check(server > 0 && close(listening) == 0, "fork"); /* so that a server that dies is noticed */
     caller.tls = connect_to(&address, argv);
     const struct bw_bench_side side = { &caller, caller_new, call, caller_free };
     bw_bench_serve(&side);
