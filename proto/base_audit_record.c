@@ -141,3 +141,15 @@ bw_result bw_hasher_commit(struct bw_hasher *hasher, enum bw_audit_class class, 
     };
     return bw_hasher_mac(hasher, salt, parts, ARRAY_LEN(parts), ret_commitment);
 }
+
+bw_result bw_hasher_leaf(struct bw_hasher *hasher, uint64_t index, bw_bytes essential, bw_bytes who, bw_bytes context, struct bw_leaf *ret_leaf)
+{
+    struct bw_leaf leaf = { .kind = BW_AUDIT_KIND_RECORD, .suite = BW_AUDIT_SUITE_SHA256, .index = index };
+
+    BW_TRY(bw_hasher_commit(hasher, BW_AUDIT_ESSENTIAL, essential, leaf.essential));
+    BW_TRY(bw_hasher_commit(hasher, BW_AUDIT_WHO, who, leaf.who));
+    BW_TRY(bw_hasher_commit(hasher, BW_AUDIT_CONTEXT, context, leaf.context));
+
+    *ret_leaf = leaf;
+    return bw_success();
+}

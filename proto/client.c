@@ -3,14 +3,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "batch.h"
 #include "host.h"
 #include "pool.h"
 
 enum { LEAVE_MS = 1000 }; /* how long bw_client_free waits for callers inside */
 
 struct bw_client {
-    struct bw_pool pool;
-    unsigned       inside; /* callers in bw_client_call; under the pool's lock */
+    struct bw_pool    pool;
+    unsigned          inside;  /* callers in bw_client_call; under the pool's lock */
+    struct bw_batcher batcher;
 };
 
 /* One bw_client_call. */
@@ -126,10 +128,10 @@ static bw_result enter_and_run(struct bw_client *client, struct call *call)
     return r;
 }
 
-bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes request, bool retry,
-                         struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
+                               struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    struct call call = { .pool = &client->pool, .path = path, .request = request, .retry = retry, .arena = arena };
+    struct call call = { .pool = &client->pool, .path = path, .request = request, .retry = retry, .deadline_ms = deadline_ms, .arena = arena };
     struct bw_host host;
 
     if (ret_refusal != NULL)
@@ -137,7 +139,6 @@ bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes re
     BW_CHECK(request.len <= BW_MESSAGE_MAX, BW_TOO_LARGE, "the request is larger than 1 MiB");
     BW_CHECK(bw_pool_init_condition(&call.wake), BW_NO_MEMORY, "condition variable");
     bw_host_enter(&host);
-    call.deadline_ms = bw_now_ms() + client->pool.deadline_ms;
     bw_result r = enter_and_run(client, &call);
     (void)pthread_cond_destroy(&call.wake);
     bw_host_leave(&host);
@@ -147,6 +148,18 @@ bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes re
     BW_TRY(r);
     *ret_reply = call.reply;
     return bw_success();
+}
+
+bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes request, bool retry,
+                         struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+{
+    return bw_client_call_until(client, path, request, retry, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
+}
+
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, bw_bytes request,
+                                struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+{
+    return bw_batcher_call(&client->batcher, client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
 }
 
 /* ---- the passphrase ---- */
@@ -208,7 +221,9 @@ static bw_result create(const struct bw_client_options *options, struct bw_clien
     struct bw_client *client = calloc(1, sizeof *client);
 
     BW_CHECK(client != NULL, BW_NO_MEMORY, "client");
-    bw_result r = bw_pool_init(&client->pool, options);
+    bw_result r = bw_batcher_init(&client->batcher);
+    if (bw_ok(r))
+        r = bw_pool_init(&client->pool, options);
     if (bw_ok(r))
         *ret_client = client;
     else
@@ -245,7 +260,7 @@ static bool everybody_left(struct bw_client *client)
         bw_pool_wait(pool, &pool->changed, until_ms);
     bool empty = client->inside == 0;
     (void)pthread_mutex_unlock(&pool->lock);
-    return empty;
+    return empty && bw_batcher_wait_empty(&client->batcher, until_ms);
 }
 
 void bw_client_free(struct bw_client *client)
@@ -256,6 +271,7 @@ void bw_client_free(struct bw_client *client)
         return;
     bw_host_enter(&host);
     if (everybody_left(client)) {
+        bw_batcher_clear(&client->batcher);
         bw_pool_clear(&client->pool);
         free(client);
     }

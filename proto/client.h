@@ -78,6 +78,15 @@ struct bw_refusal {
 bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes request, bool retry,
                          struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
 
+/* The same, until then and no longer, whatever the client's own deadline is. Milliseconds of CLOCK_MONOTONIC. */
+bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
+                               struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
+
+/* The same as bw_client_call, in one message with what others ask at that moment (batch.h).
+ * number     of the method, one that Crypto.Batch carries; the request has its request id */
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, bw_bytes request,
+                                struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
+
 /* For doctor and tests. */
 struct bw_client_stats {
     uint64_t calls;        /* that reached a server */

@@ -45,3 +45,29 @@ const struct bw_method *bw_method_by_name(const char *name)
             return &rows[i];
     return NULL;
 }
+
+static const struct { unsigned number; const char *name; } deeds[] = {
+#define BW_DEED(number, deed) { number, #deed },
+#include "deeds.def"
+#undef BW_DEED
+};
+
+const char *bw_operation_name(unsigned number)
+{
+    const struct bw_method *method = bw_method_by_number(number);
+
+    for (size_t i = 0; i < ARRAY_LEN(deeds); i++)
+        if (deeds[i].number == number)
+            return deeds[i].name;
+    return method ? method->name : NULL;
+}
+
+unsigned bw_operation_number(const char *name)
+{
+    const struct bw_method *method = bw_method_by_name(name);
+
+    for (size_t i = 0; i < ARRAY_LEN(deeds); i++)
+        if (strcmp(deeds[i].name, name) == 0)
+            return deeds[i].number;
+    return method ? (unsigned)method->number : 0;
+}

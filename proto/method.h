@@ -27,6 +27,14 @@ enum bw_method_nr {
 #undef BW_METHOD
 };
 
+/* Number of what is on record and no method: BW_DEED_NR(DestroyKey) */
+#define BW_DEED_NR(deed) BW_DEED_NR_##deed
+enum bw_deed_nr {
+#define BW_DEED(number, deed) BW_DEED_NR_##deed = (number),
+#include "deeds.def"
+#undef BW_DEED
+};
+
 struct bw_method {
     enum bw_method_nr   number;
     const char         *path;    /* "/bailiwick.v1.Crypto/Decrypt" */
@@ -44,5 +52,9 @@ struct bw_method {
 const struct bw_method *bw_method_at(size_t index);              /* in the table's order; NULL past its end */
 const struct bw_method *bw_method_by_number(unsigned number);    /* NULL: none */
 const struct bw_method *bw_method_by_name(const char *name);     /* "Decrypt"; NULL: none */
+
+/* What records call an operation: a method's name or a deed's. */
+const char *bw_operation_name(unsigned number);      /* NULL: none */
+unsigned    bw_operation_number(const char *name);   /* 0: none */
 
 #endif

@@ -13,7 +13,7 @@ static const char dash[] = "\xe2\x80\x94 "; /* U+2014 and a space begin a signat
 
 /* ---- base64, RFC 4648 section 4 ---- */
 
-static bw_result add_base64(struct bw_buf *buf, bw_bytes bytes)
+bw_result bw_base64_add(struct bw_buf *buf, bw_bytes bytes)
 {
     size_t   len = (bytes.len + 2) / 3 * 4;
     uint8_t *tail;
@@ -24,25 +24,47 @@ static bw_result add_base64(struct bw_buf *buf, bw_bytes bytes)
     return bw_success();
 }
 
-/* Strict: what it reads, and only that, is what add_base64 writes. EVP_DecodeBlock alone would pass over blanks and stray bits. */
-static bw_result read_base64(bw_bytes text, uint8_t *bytes, size_t room, size_t *ret_len)
+static bw_result is_what_we_write(bw_bytes text, bw_bytes bytes)
 {
-    uint8_t decoded[SIGNATURE_ROOM + 3];
     struct bw_buf again = { 0 };
 
-    BW_CHECK(text.len > 0 && text.len % 4 == 0 && text.len / 4 * 3 <= sizeof decoded, BW_DATA_INVALID, "not base64");
-    int len = EVP_DecodeBlock(decoded, text.data, (int)text.len);
-    BW_CHECK(len > 0, BW_DATA_INVALID, "not base64");
-    for (size_t i = 1; i <= 2 && text.data[text.len - i] == '='; i++)
-        len--;
-    bw_result r    = add_base64(&again, bw_bytes_of(decoded, (size_t)len));
+    bw_result r    = bw_base64_add(&again, bytes);
     bool      same = bw_ok(r) && bw_bytes_equal(bw_buf_bytes(&again), text);
     bw_buf_clear(&again);
     BW_TRY(r);
-    BW_CHECK(same && (size_t)len <= room, BW_DATA_INVALID, "not base64");
-    memcpy(bytes, decoded, (size_t)len);
-    *ret_len = (size_t)len;
+    BW_CHECK(same, BW_DATA_INVALID, "not base64");
     return bw_success();
+}
+
+/* EVP_DecodeBlock alone would pass over blanks and stray bits. */
+bw_result bw_base64_read(bw_bytes text, struct bw_buf *ret_bytes)
+{
+    size_t   before = ret_bytes->len;
+    uint8_t *tail;
+
+    BW_CHECK(text.len > 0 && text.len % 4 == 0 && text.len <= BW_NOTE_MAX * 2, BW_DATA_INVALID, "not base64");
+    BW_TRY(bw_buf_grow(ret_bytes, text.len / 4 * 3, &tail));
+    int len = EVP_DecodeBlock(tail, text.data, (int)text.len);
+    for (size_t i = 1; len > 0 && i <= 2 && text.data[text.len - i] == '='; i++)
+        len--;
+    bw_result r = len > 0 ? is_what_we_write(text, bw_bytes_of(tail, (size_t)len)) : bw_fail(BW_DATA_INVALID, "not base64");
+    ret_bytes->len = before + (bw_ok(r) ? (size_t)len : 0);
+    return r;
+}
+
+static bw_result read_base64(bw_bytes text, uint8_t *bytes, size_t room, size_t *ret_len)
+{
+    struct bw_buf decoded = { .ceiling = SIGNATURE_ROOM + 3 };
+
+    bw_result r = bw_base64_read(text, &decoded);
+    if (bw_ok(r) && decoded.len > room)
+        r = bw_fail(BW_DATA_INVALID, "base64 of too many bytes");
+    if (bw_ok(r)) {
+        memcpy(bytes, decoded.data, decoded.len);
+        *ret_len = decoded.len;
+    }
+    bw_buf_clear(&decoded);
+    return r;
 }
 
 /* ---- keys ---- */
@@ -114,7 +136,7 @@ bw_result bw_note_key_print(const struct bw_note_key *key, struct bw_buf *ret_te
     (void)snprintf(id, sizeof id, "+%08x+", key->id);
     BW_TRY(bw_buf_add(ret_text, bw_bytes_text(key->name)));
     BW_TRY(bw_buf_add(ret_text, bw_bytes_text(id)));
-    return add_base64(ret_text, bw_bytes_of(typed, 1 + key->key_len));
+    return bw_base64_add(ret_text, bw_bytes_of(typed, 1 + key->key_len));
 }
 
 /* What stands before the next end, which is taken too; failed when there is none. */
@@ -208,7 +230,7 @@ static bw_result print_note(bw_bytes text, const char *name, bw_bytes signature,
     BW_TRY(bw_buf_add(note, bw_bytes_text(dash)));
     BW_TRY(bw_buf_add(note, bw_bytes_text(name)));
     BW_TRY(bw_buf_add(note, bw_bytes_text(" ")));
-    BW_TRY(add_base64(note, signature));
+    BW_TRY(bw_base64_add(note, signature));
     return bw_buf_add(note, bw_bytes_text("\n"));
 }
 
@@ -315,7 +337,7 @@ bw_result bw_checkpoint_print(const struct bw_checkpoint *checkpoint, struct bw_
     (void)snprintf(size, sizeof size, "\n%llu\n", (unsigned long long)checkpoint->size);
     BW_TRY(bw_buf_add(ret_text, bw_bytes_text(checkpoint->origin)));
     BW_TRY(bw_buf_add(ret_text, bw_bytes_text(size)));
-    BW_TRY(add_base64(ret_text, bw_bytes_of(checkpoint->root.bytes, sizeof checkpoint->root.bytes)));
+    BW_TRY(bw_base64_add(ret_text, bw_bytes_of(checkpoint->root.bytes, sizeof checkpoint->root.bytes)));
     return bw_buf_add(ret_text, bw_bytes_text("\n"));
 }
 

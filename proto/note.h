@@ -43,6 +43,11 @@ bw_result bw_note_sign(bw_bytes text, const struct bw_note_signer *signer, struc
  * keys that does not verify spoils the note. BW_DATA_INVALID: not a note; BW_SIGNATURE_INVALID: not signed by these. */
 bw_result bw_note_verify(bw_bytes note, const struct bw_note_key *keys, size_t count, bw_bytes *ret_text);
 
+/* ---- base64, RFC 4648 section 4 ----
+ * Appended to. Reading takes what is written, and only that; BW_DATA_INVALID else. */
+bw_result bw_base64_add(struct bw_buf *buf, bw_bytes bytes);
+bw_result bw_base64_read(bw_bytes text, struct bw_buf *ret_bytes);
+
 /* ---- checkpoints ---- */
 
 struct bw_checkpoint {

@@ -1,6 +1,7 @@
 #include "wire.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* ---- protobuf-c's memory ---- */
 
@@ -56,6 +57,57 @@ bw_result bw_wire_unpack(const ProtobufCMessageDescriptor *descriptor, bw_bytes 
 
     *ret_message = message;
     return bw_success();
+}
+
+static uint64_t read_varint(struct bw_reader *reader)
+{
+    uint64_t value = 0;
+
+    for (unsigned shift = 0; shift < 64 && !reader->failed; shift += 7) {
+        uint64_t byte = bw_read_be(reader, 1);
+        value |= (byte & 0x7f) << shift;
+        if (byte < 0x80)
+            break;
+    }
+    return value;
+}
+
+/* A field's bytes, where its type has a length; else empty. */
+static bw_bytes read_field(struct bw_reader *reader, unsigned wire_type)
+{
+    static const struct { bool varint, has_len; size_t skip; } types[8] = {
+        [0] = { .varint = true }, [1] = { .skip = 8 }, [2] = { .varint = true, .has_len = true }, [5] = { .skip = 4 },
+    };
+    uint64_t value = types[wire_type].varint ? read_varint(reader) : 0;
+
+    (void)bw_read_bytes(reader, types[wire_type].skip);
+    return types[wire_type].has_len ? bw_read_bytes(reader, value) : (bw_bytes){ 0 };
+}
+
+static const char *cut_field(const ProtobufCFieldDescriptor *field, bw_bytes value, struct bw_arena *arena)
+{
+    if (field->type == PROTOBUF_C_TYPE_STRING && value.len > 0 && memchr(value.data, 0, value.len) != NULL)
+        return field->name;
+    if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+        return NULL;
+    const char *inner = bw_wire_cut_text(field->descriptor, value, arena);
+    const char *path  = inner ? bw_arena_text(arena, "%s.%s", field->name, inner) : NULL;
+    return inner && !path ? field->name : path;
+}
+
+/* Not deeper than the schema: what it does not know is skipped. */
+const char *bw_wire_cut_text(const ProtobufCMessageDescriptor *descriptor, bw_bytes bytes, struct bw_arena *arena)
+{
+    struct bw_reader reader = { .rest = bytes };
+    const char *path = NULL;
+
+    while (path == NULL && reader.rest.len > 0 && !reader.failed) {
+        uint64_t tag = read_varint(&reader);
+        bw_bytes value = read_field(&reader, tag & 7);
+        const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3));
+        path = field ? cut_field(field, value, arena) : NULL;
+    }
+    return path;
 }
 
 bw_result bw_wire_pack(const ProtobufCMessage *message, struct bw_arena *arena, bw_bytes *ret_bytes)

@@ -17,6 +17,9 @@ ProtobufCAllocator *bw_wire_allocator(struct bw_arena *arena);
 
 /* BW_BAD_ARGUMENT: not such a message; BW_TOO_LARGE: the arena's ceiling. */
 bw_result bw_wire_unpack(const ProtobufCMessageDescriptor *descriptor, bw_bytes bytes, struct bw_arena *arena, ProtobufCMessage **ret_message);
+/* protobuf-c ends text at its first NUL, so that what was read is not what was sent. Of bytes that bw_wire_unpack took: the
+ * path of the first such field ("key.name"), in the arena; NULL: there is none. */
+const char *bw_wire_cut_text(const ProtobufCMessageDescriptor *descriptor, bw_bytes bytes, struct bw_arena *arena);
 bw_result bw_wire_pack(const ProtobufCMessage *message, struct bw_arena *arena, bw_bytes *ret_bytes);
 
 static inline bw_bytes           bw_wire_bytes(ProtobufCBinaryData data) { return (bw_bytes){ data.data, data.len }; }
@@ -32,6 +35,9 @@ bw_result bw_wire_pack_refusal(const struct bw_refusal_parts *parts, struct bw_a
 
 /* And back. Never fails: what cannot be read leaves its part of *ret_refusal empty. */
 void bw_wire_unpack_refusal(bw_bytes details, struct bw_refusal *ret_refusal);
+
+/* The same from a BatchError: what one operation of a Batch was refused with. */
+void bw_wire_unpack_batch_error(bw_bytes error, struct bw_refusal *ret_refusal);
 
 /* The result that stands for a refusal, or for a bare gRPC status from something that is not ours. */
 bw_result bw_wire_result(const struct bw_refusal *refusal);

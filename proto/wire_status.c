@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bailiwick/v1/crypto.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/rpc/status.pb-c.h"
 
 static char DOMAIN[]      = "bailiwick";
 static char HOME_REGION[] = "home_region"; /* the key in ErrorInfo's metadata */
 
+enum { GRPC_UNKNOWN = 2 };         /* gRPC doc/statuscodes.md */
 enum { DETAILS_ROOM = 64 * 1024 }; /* bytes of arena to read a refusal in; ours take less than 1 KiB */
 
 static char type_prefix[] = "type.googleapis.com/";
@@ -167,6 +169,25 @@ void bw_wire_unpack_refusal(bw_bytes details, struct bw_refusal *ret_refusal)
     *ret_refusal = (struct bw_refusal){ 0 };
     if (bw_ok(bw_wire_unpack(&google__rpc__status__descriptor, details, &arena, &status)))
         read_status((const Google__Rpc__Status *)status, &arena, ret_refusal);
+    bw_arena_clear(&arena);
+}
+
+void bw_wire_unpack_batch_error(bw_bytes bytes, struct bw_refusal *ret_refusal)
+{
+    struct bw_arena arena = { .ceiling = DETAILS_ROOM };
+    ProtobufCMessage *message;
+    bw_region home;
+
+    *ret_refusal = (struct bw_refusal){ .grpc_status = GRPC_UNKNOWN };
+    if (bw_ok(bw_wire_unpack(&bailiwick__v1__batch_error__descriptor, bytes, &arena, &message))) {
+        const Bailiwick__V1__BatchError *error = (const void *)message;
+        copy_text(ret_refusal->reason, sizeof ret_refusal->reason, error->reason);
+        copy_text(ret_refusal->field, sizeof ret_refusal->field, error->field);
+        copy_text(ret_refusal->message, sizeof ret_refusal->message, error->message);
+        if (bw_ok(bw_region_parse(bw_bytes_text(error->home_region), &home)))
+            memcpy(ret_refusal->home_region, home.text, sizeof ret_refusal->home_region);
+        ret_refusal->grpc_status = bw_code_row(bw_code_by_name(ret_refusal->reason))->grpc;
+    }
     bw_arena_clear(&arena);
 }
 

@@ -15,9 +15,12 @@
 
 #include <openssl/rand.h>
 
+#include "audit_anchor.h"
 #include "audit_flood.h"
 #include "audit_index.h"
 #include "audit_logs.h"
+#include "audit_notary.h"
+#include "audit_proof.h"
 #include "audit_space.h"
 
 enum {
@@ -26,7 +29,9 @@ enum {
     PATH_ROOM       = 4096,
     WAL_PAGES_WANTS = 1000,          /* then the write-ahead log is checkpointed beside the committer, */
     WAL_PAGES_NEEDS = 16 * 1024,     /* and then with the committer stopped, so that it can start again from its beginning */
-    CLOCK_BACK_US   = 60 * 1000 * 1000
+    WAL_PAGE_LEN    = 4096 + 24,     /* with its frame's header */
+    CLOCK_BACK_US   = 60 * 1000 * 1000,
+    EPOCH_MS        = 60 * 1000
 };
 
 struct bw_audit {
@@ -37,6 +42,7 @@ struct bw_audit {
     struct bw_audit_logs  *logs;
     struct bw_audit_space *space;
     struct bw_audit_index *index;
+    struct bw_audit_notary *notary;      /* NULL: nothing is signed */
 
     pthread_mutex_t        queue_lock;   /* over the next three */
     struct bw_audit_entry *first, **last;
@@ -407,6 +413,8 @@ bw_result bw_audit_health(struct bw_audit *audit)
 
     BW_CHECK(!bw_audit_space_is_low(audit->space), BW_AUDIT_UNAVAILABLE, "the audit log's disk is nearly full");
     BW_CHECK(failed_us == 0 || clock_us(CLOCK_MONOTONIC_COARSE) - failed_us > 1000000, BW_AUDIT_UNAVAILABLE, "the last record could not be written");
+    if (audit->notary != NULL)
+        BW_TRY(bw_audit_notary_health(audit->notary));
     BW_CHECK(clock_us(CLOCK_REALTIME_COARSE) > atomic_load(&audit->last_us) - CLOCK_BACK_US, BW_CLOCK_UNAVAILABLE, "the clock went back behind the audit log");
     return bw_success();
 }
@@ -427,6 +435,41 @@ bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *que
 bw_result bw_audit_each_open_intent(struct bw_audit *audit, bw_audit_intent_fn each, void *self)
 {
     return bw_audit_index_each_open_intent(audit->index, each, self);
+}
+
+bw_result bw_audit_root(struct bw_audit *audit, uint32_t log, uint64_t size, bw_hash *ret_root)
+{
+    return bw_audit_index_root(audit->index, log, size, ret_root);
+}
+
+bw_result bw_audit_prove_inclusion(struct bw_audit *audit, uint32_t log, uint64_t index, uint64_t size, struct bw_proof *ret_proof)
+{
+    return bw_audit_index_prove_inclusion(audit->index, log, index, size, ret_proof);
+}
+
+bw_result bw_audit_prove_consistency(struct bw_audit *audit, uint32_t log, uint64_t from, uint64_t size, struct bw_proof *ret_proof)
+{
+    return bw_audit_index_prove_consistency(audit->index, log, from, size, ret_proof);
+}
+
+bw_result bw_audit_tile(struct bw_audit *audit, uint32_t log, unsigned level, uint64_t number, size_t width, struct bw_arena *arena, bw_bytes *ret_hashes)
+{
+    return bw_audit_index_tile(audit->index, log, level, number, width, arena, ret_hashes);
+}
+
+bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t size, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint)
+{
+    bw_hash root;
+
+    BW_CHECK(audit->notary != NULL, BW_AUDIT_UNAVAILABLE, "this region signs no checkpoints");
+    BW_TRY(bw_audit_index_root(audit->index, log, size, &root)); /* whether it has so many */
+    return bw_audit_notary_checkpoint(audit->notary, log, size, arena, ret_checkpoint);
+}
+
+bw_result bw_audit_anchor(struct bw_audit *audit, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor)
+{
+    BW_CHECK(audit->notary != NULL, BW_AUDIT_UNAVAILABLE, "this region signs no checkpoints");
+    return bw_audit_notary_anchor(audit->notary, log, arena, ret_anchor);
 }
 
 /* ---- what the index's thread does for us ---- */
@@ -471,6 +514,8 @@ static void tick(void *self)
 
     if (atomic_load(&audit->flooded))
         write_aggregates(audit, false);
+    if (audit->notary != NULL)
+        bw_audit_notary_wake(audit->notary);
     checkpoint(audit);
 }
 
@@ -483,16 +528,29 @@ static bw_result path_in(const char *dir, const char *name, char path[static PAT
     return bw_success();
 }
 
+static bw_result guard_path(const struct bw_audit_options *options, char path[static PATH_ROOM])
+{
+    if (options->guard == NULL)
+        return path_in(options->dir, "audit-guard.db", path);
+    BW_CHECK(strlen(options->guard) < PATH_ROOM, BW_CONFIG_INVALID, "the guard file's name is too long");
+    strcpy(path, options->guard);
+    return bw_success();
+}
+
 bw_result bw_audit_create(const struct bw_audit_options *options)
 {
     struct bw_audit_log_row own;
-    char path[PATH_ROOM];
+    char path[PATH_ROOM], guard[PATH_ROOM], anchor[PATH_ROOM];
 
     BW_TRY(path_in(options->dir, "audit.db", path));
+    BW_TRY(path_in(options->dir, "audit-anchor.db", anchor));
+    BW_TRY(guard_path(options, guard));
     BW_TRY(bw_audit_logs_draw(options->host, NULL, 0, &own));
     bw_result r = bw_audit_db_create(path, &options->region, &own);
     bw_wipe(&own, sizeof own);
-    return r;
+    BW_TRY(r);
+    BW_TRY(bw_anchor_create(anchor, &options->region));
+    return bw_audit_guard_create(guard, &options->region);
 }
 
 static bw_result lock_dir(struct bw_audit *audit, const char *dir)
@@ -521,20 +579,60 @@ static bw_result init(struct bw_audit *audit, const struct bw_audit_options *opt
     return bw_audit_logs_new(&audit->logs);
 }
 
-static bw_result open_files(struct bw_audit *audit, const char *dir)
+static bw_result open_notary(struct bw_audit *audit, const struct bw_audit_options *options)
 {
-    char db_path[PATH_ROOM], index_path[PATH_ROOM];
+    char guard[PATH_ROOM], anchor[PATH_ROOM];
 
-    BW_TRY(lock_dir(audit, dir));
-    BW_TRY(path_in(dir, "audit.db", db_path));
+    if (options->signer == NULL)
+        return bw_success();
+    BW_TRY(guard_path(options, guard));
+    BW_TRY(path_in(options->dir, "audit-anchor.db", anchor));
+    const struct bw_audit_notary_options notary = { .guard_path = guard, .anchor_path = anchor, .host = audit->host,
+                                                    .epoch_ms = options->epoch_ms ? options->epoch_ms : EPOCH_MS, .region = audit->region, .logs = audit->logs, .signer = options->signer,
+                                                    .alarm = options->alarm, .self = options->self };
+    return bw_audit_notary_new(&notary, &audit->notary);
+}
+
+static bw_result open_index(struct bw_audit *audit, const char *dir, const char *db_path, bool anew)
+{
+    char index_path[PATH_ROOM];
+
     BW_TRY(path_in(dir, "audit-index.db", index_path));
+    const struct bw_audit_index_options index = { .db_path = db_path, .index_path = index_path, .region = audit->region, .logs = audit->logs,
+                                                  .length = audit->length, .anew = anew, .tick = tick, .wants_tick = wants_tick, .self = audit };
+    BW_TRY(bw_audit_index_new(&index, &audit->index));
+    return audit->notary != NULL ? bw_audit_notary_check(audit->notary, audit->index) : bw_success();
+}
+
+/* When the trees are not what was signed, it may be the index alone that is damaged: it is made again, once. What takes
+ * longer than anyone waits, the notary finds before it signs. */
+static bw_result open_trees(struct bw_audit *audit, const char *dir, const char *db_path)
+{
+    bw_result r = open_index(audit, dir, db_path, false);
+
+    if (!bw_ok(r) && r.code != BW_DEADLINE && audit->index != NULL) {
+        bw_audit_index_free(bw_take(&audit->index));
+        r = open_index(audit, dir, db_path, true);
+    }
+    if (!bw_ok(r) && r.code != BW_DEADLINE)
+        return r;
+    return audit->notary != NULL ? bw_audit_notary_start(audit->notary, audit->index) : bw_success();
+}
+
+static bw_result open_files(struct bw_audit *audit, const struct bw_audit_options *options)
+{
+    char db_path[PATH_ROOM];
+
+    BW_TRY(lock_dir(audit, options->dir));
+    BW_TRY(path_in(options->dir, "audit.db", db_path));
     BW_TRY(bw_audit_db_open(db_path, &audit->region, BW_AUDIT_DB_WRITES, &audit->db));
     BW_TRY(bw_audit_db_open(db_path, &audit->region, BW_AUDIT_DB_CHECKPOINTS, &audit->checkpointer));
-    BW_TRY(bw_audit_space_new(dir, &audit->space));
+    if (options->lay_out)
+        bw_audit_db_lay_out(db_path, (size_t)WAL_PAGES_NEEDS * WAL_PAGE_LEN);
+    BW_TRY(bw_audit_space_new(options->dir, &audit->space));
     BW_TRY(read_heads(audit));
-    const struct bw_audit_index_options index = { .db_path = db_path, .index_path = index_path, .region = audit->region, .logs = audit->logs,
-                                                  .length = audit->length, .tick = tick, .wants_tick = wants_tick, .self = audit };
-    return bw_audit_index_new(&index, &audit->index);
+    BW_TRY(open_notary(audit, options));
+    return open_trees(audit, options->dir, db_path);
 }
 
 bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit **ret_audit)
@@ -543,7 +641,7 @@ bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit 
 
     BW_CHECK(audit != NULL, BW_NO_MEMORY, "audit");
     BW_TRY(init(audit, options));
-    BW_TRY(open_files(audit, options->dir));
+    BW_TRY(open_files(audit, options));
 
     *ret_audit = bw_take(&audit);
     return bw_success();
@@ -555,7 +653,9 @@ void bw_audit_close(struct bw_audit *audit)
         return;
     if (audit->index != NULL)
         write_aggregates(audit, true);
+    bw_audit_notary_stop(audit->notary);
     bw_audit_index_free(audit->index);
+    bw_audit_notary_free(audit->notary);
     bw_audit_db_close(&audit->checkpointer);
     bw_audit_db_close(&audit->db); /* the last connection to close checkpoints */
     bw_audit_space_free(audit->space);

@@ -11,22 +11,33 @@
 #ifndef BW_SERVER_AUDIT_H
 #define BW_SERVER_AUDIT_H
 
+#include "epoch.h"
 #include "record.h"
 
 struct bw_audit;
+
+/* What is wrong with the checkpoints, or BW_OK when it is over. checkpoint: the last good one of the log it is about, as a
+ * note; empty when it is about none. In bw_audit_open, or on the notary's thread. */
+typedef void (*bw_audit_alarm_fn)(void *self, bw_result what, bw_bytes checkpoint);
 
 struct bw_audit_options {
     const char *dir;        /* audit.db lives here; the query index beside it, which can be rebuilt */
     bw_region   region;
     const char *node;       /* at most BW_PRINCIPAL_MAX bytes */
     const char *host;       /* origins begin with it: <host>/audit/t/<uuid>; a DNS name */
+    const char *guard;      /* the guard file (audit_guard.h); NULL: audit-guard.db in dir */
+    const struct bw_note_signer *signer; /* of checkpoints; copied. NULL: none are signed, and the guard is not looked at */
+    unsigned    epoch_ms;   /* of the region's anchor log; 0: a minute */
+    bw_audit_alarm_fn alarm; /* may be NULL */
+    void             *self;
+    bool        lay_out;    /* the write-ahead log's room on the disk beforehand, 64 MiB: for speed from the first record on */
 };
 
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is a log. */
 bw_result bw_audit_create(const struct bw_audit_options *options);
 
 /* Fails with BW_WRONG_REGION when the log was made for another region; with BW_AUDIT_UNAVAILABLE when there is none, when
- * another process has it, or when it is damaged. */
+ * another process has it, or when it is damaged; with BW_LOG_POSITION, and an alarm, when it is not what was signed. */
 bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit **ret_audit);
 
 /* Writes what is queued. Nobody may use audit any more. */
@@ -60,7 +71,7 @@ void bw_audit_flush(struct bw_audit *audit);
 bw_result bw_audit_write(struct bw_audit *audit, const struct bw_record *record, uint64_t *ret_index);
 
 /* Whether to take more work: BW_AUDIT_UNAVAILABLE when the disk is nearly full (what is under way can still be recorded) or
- * a commit failed within the last second; BW_CLOCK_UNAVAILABLE when the clock is more than a minute behind the last record.
+ * a commit failed within the last second, or a log is not what was signed; BW_CLOCK_UNAVAILABLE when the clock is more than a minute behind the last record.
  * Cheap enough for every call. */
 bw_result bw_audit_health(struct bw_audit *audit);
 
@@ -103,5 +114,33 @@ struct bw_audit_found {
 
 /* BW_LOG_POSITION: the query goes on beyond the log's end, so the caller saw a longer log than this. */
 bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *query, struct bw_arena *arena, struct bw_audit_found *ret_found);
+
+/* ---- checkpoints ---- */
+
+struct bw_audit_checkpoint {
+    struct bw_checkpoint checkpoint;
+    bw_bytes             note;       /* signed; from the arena */
+    struct bw_note_key   key;        /* that verifies it */
+};
+
+/* The log's last checkpoint that covers size records. Waits for it a little when they were just written. BW_LOG_POSITION: the
+ * log has fewer; BW_DEADLINE: it is late; BW_AUDIT_UNAVAILABLE: none are signed. */
+bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t size, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint);
+
+/* That the region's anchor log commits to a checkpoint of this log. Bytes are from the arena. */
+struct bw_audit_anchor { struct bw_note_key key; /* of the anchor log */ struct bw_anchor_proof proof; };
+
+/* The last epoch that the log is in. BW_DEADLINE: in none yet; BW_AUDIT_UNAVAILABLE: nothing is signed. */
+bw_result bw_audit_anchor(struct bw_audit *audit, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor);
+
+/* ---- the log's tree (AUDIT_FORMAT.md): as queries, never behind what is durable when asked ---- */
+
+/* Of the log's first size records. BW_LOG_POSITION: it has fewer, or no such record, or from is 0. */
+bw_result bw_audit_root(struct bw_audit *audit, uint32_t log, uint64_t size, bw_hash *ret_root);
+bw_result bw_audit_prove_inclusion(struct bw_audit *audit, uint32_t log, uint64_t index, uint64_t size, struct bw_proof *ret_proof);
+bw_result bw_audit_prove_consistency(struct bw_audit *audit, uint32_t log, uint64_t from, uint64_t size, struct bw_proof *ret_proof);
+
+/* The first width hashes of a tile (audit_tiles.h). BW_LOG_POSITION: it has fewer. */
+bw_result bw_audit_tile(struct bw_audit *audit, uint32_t log, unsigned level, uint64_t number, size_t width, struct bw_arena *arena, bw_bytes *ret_hashes);
 
 #endif

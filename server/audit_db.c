@@ -1,8 +1,10 @@
 #include "audit_db.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum statement { BEGIN, COMMIT, ADD_REGION, APPEND, ADD_LOG, SET_HEAD, EACH_LOG, LENGTH, EACH_ROW };
@@ -37,7 +39,7 @@ static const char setup[] =
     "PRAGMA wal_autocheckpoint = 0;"
     "PRAGMA cache_size = -8192;";
 
-enum { APPLICATION_ID = 0x42574c31, SCHEMA_VERSION = 1 };
+enum { APPLICATION_ID = 0x42574c31, SCHEMA_VERSION = 1, PATH_ROOM = 4096 + 8 };
 
 /* ---- create ---- */
 
@@ -134,6 +136,27 @@ bw_result bw_audit_db_open(const char *path, const bw_region *region, enum bw_au
     (void)sqlite3_wal_hook(db.sql.db, note_pages, db.wal_pages);
     *ret_db = db;
     return bw_success();
+}
+
+/* Zeros are no frames, so SQLite sees the log end where it ended before. There are no locks on this file that closing it
+ * would drop: they are on the other two. */
+void bw_audit_db_lay_out(const char *path, size_t len)
+{
+    static const uint8_t zeros[256 * 1024];
+    char        name[PATH_ROOM];
+    struct stat file;
+
+    int cut = snprintf(name, sizeof name, "%s-wal", path);
+    int fd  = cut > 0 && cut < PATH_ROOM ? open(name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd < 0)
+        return;
+    if (fstat(fd, &file) == 0) {
+        bool good = true;
+        for (size_t at = (size_t)file.st_size; good && at < len; at += sizeof zeros)
+            good = pwrite(fd, zeros, sizeof zeros, (off_t)at) == (ssize_t)sizeof zeros;
+        (void)fdatasync(fd);
+    }
+    (void)close(fd);
 }
 
 void bw_audit_db_close(struct bw_audit_db *db)

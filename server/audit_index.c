@@ -11,6 +11,7 @@
 #include "audit_find.h"
 #include "audit_index_db.h"
 #include "audit_lists.h"
+#include "audit_tiles.h"
 
 enum {
     ROUND_MAX    = 4096,             /* records fed in one transaction */
@@ -21,8 +22,8 @@ enum {
     NICENESS     = 10                /* the release path goes first */
 };
 
-/* A log's records in the index, and whether this round added some. */
-struct fed_log { uint64_t size; bool grown; };
+/* A log's records in the index, and what this round added to. */
+struct fed_log { uint64_t size; bool grown; struct bw_tile *partial; };
 
 struct bw_audit_index {
     struct bw_audit_index_options options; /* with paths of our own */
@@ -33,6 +34,7 @@ struct bw_audit_index {
     /* the thread's own */
     struct bw_audit_sql           sql;
     struct bw_audit_db      db;
+    struct bw_hasher       *hasher;
     uint64_t                position;      /* of the last record fed */
     uint8_t                 mark[BW_AUDIT_SALT_LEN];
     struct fed_log         *logs;          size_t log_room;
@@ -109,6 +111,18 @@ static bw_result note_intent(struct bw_audit_index *index, const struct bw_audit
     return bw_audit_sql_run(&index->sql, BW_INDEX_CLOSE_INTENT);
 }
 
+static bw_result add_leaf(struct bw_audit_index *index, const struct bw_audit_db_row *row)
+{
+    uint8_t        entry[BW_AUDIT_ENTRY_LEN];
+    struct bw_leaf leaf;
+    bw_hash        hash;
+
+    BW_TRY(bw_hasher_leaf(index->hasher, row->index, row->essential, row->who, row->context, &leaf));
+    bw_leaf_print(&leaf, entry);
+    BW_TRY(bw_merkle_leaf(index->hasher, bw_bytes_of(entry, sizeof entry), &hash));
+    return bw_tiles_add(&index->sql, row->log, &index->logs[row->log].partial, index->hasher, row->index, &hash);
+}
+
 static bw_result feed_decoded(struct bw_audit_index *index, const struct bw_audit_db_row *row, struct bw_arena *arena)
 {
     struct bw_record       record;
@@ -119,7 +133,7 @@ static bw_result feed_decoded(struct bw_audit_index *index, const struct bw_audi
     BW_TRY(add_entry(index, row, stamp.time_us));
     BW_TRY(note_intent(index, row, &record));
     add_places(index, row, &record, &stamp);
-    return bw_success();
+    return add_leaf(index, row);
 }
 
 static bw_result feed_row(void *self, const struct bw_audit_db_row *row)
@@ -144,11 +158,13 @@ static bw_result feed_row(void *self, const struct bw_audit_db_row *row)
 
 /* ---- feeding: a round ---- */
 
-static bw_result put_sizes(struct bw_audit_index *index)
+static bw_result put_logs(struct bw_audit_index *index)
 {
     for (size_t log = 0; log < index->log_room; log++) {
         if (!index->logs[log].grown)
             continue;
+        BW_TRY(bw_tiles_write(&index->sql, (uint32_t)log, index->logs[log].partial));
+        bw_tiles_drop(&index->logs[log].partial);
         bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 1, (int64_t)log);
         bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 2, (int64_t)index->logs[log].size);
         BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_SET_FED));
@@ -166,11 +182,19 @@ static bw_result feed(struct bw_audit_index *index, uint64_t to)
     BW_TRY(bw_audit_db_each_row(&index->db, index->position + 1, last, feed_row, index));
     BW_CHECK(index->position == last, BW_AUDIT_UNAVAILABLE, "the audit log is damaged: records are missing at its end");
     BW_TRY(bw_lists_write(&index->sql, BW_INDEX_ADD_LIST, index->places, index->place_count));
-    BW_TRY(put_sizes(index));
+    BW_TRY(put_logs(index));
     bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_POSITION, 1, (int64_t)index->position);
     bw_audit_sql_bind_bytes(&index->sql, BW_INDEX_SET_POSITION, 2, bw_bytes_of(index->mark, sizeof index->mark));
     BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_SET_POSITION));
     return bw_audit_sql_run(&index->sql, BW_INDEX_COMMIT);
+}
+
+static void forget_logs(struct bw_audit_index *index)
+{
+    for (size_t log = 0; log < index->log_room; log++) {
+        bw_tiles_drop(&index->logs[log].partial);
+        index->logs[log] = (struct fed_log){ 0 };
+    }
 }
 
 /* What the index says of itself: how far it got. */
@@ -178,8 +202,7 @@ static bw_result read_state(struct bw_audit_index *index)
 {
     bool row;
 
-    if (index->log_room > 0)
-        memset(index->logs, 0, index->log_room * sizeof *index->logs);
+    forget_logs(index);
     memset(index->mark, 0, sizeof index->mark);
     BW_TRY(bw_audit_sql_step(&index->sql, BW_INDEX_POSITION, &row));
     if (row) {
@@ -270,6 +293,7 @@ static void *run(void *self)
 {
     struct bw_audit_index *index = self;
 
+    (void)pthread_setname_np(pthread_self(), "bw-indexer");
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
     (void)pthread_mutex_lock(&index->lock);
     while (!index->stop) {
@@ -380,6 +404,20 @@ bw_result bw_audit_index_each_open_intent(struct bw_audit_index *index, bw_audit
     return r;
 }
 
+bw_result bw_audit_index_read(struct bw_audit_index *index, bw_index_read_fn read, void *self)
+{
+    struct bw_index_reader *reader;
+
+    BW_TRY(catch_up(index));
+    BW_TRY(take_reader(index, &reader));
+    bw_result r = bw_audit_sql_run(&reader->index, BW_INDEX_READ);
+    if (bw_ok(r))
+        r = read(self, reader);
+    bw_index_db_end(&reader->index);
+    give_back(index, reader);
+    return r;
+}
+
 /* ---- open and close ---- */
 
 static bw_result compare_mark(void *self, const struct bw_audit_db_row *row)
@@ -403,7 +441,7 @@ static bw_result reuse(struct bw_audit_index *index)
 static bw_result open_index(struct bw_audit_index *index)
 {
     BW_TRY(bw_audit_db_open(index->db_path, &index->options.region, BW_AUDIT_DB_READS, &index->db));
-    if (bw_ok(reuse(index)))
+    if (!index->options.anew && bw_ok(reuse(index)))
         return bw_success();
     bw_audit_sql_close(&index->sql);
     BW_TRY(bw_index_db_create(index->index_path, &index->sql));
@@ -421,6 +459,7 @@ static bw_result init(struct bw_audit_index *index, const struct bw_audit_index_
     index->index_path = strdup(options->index_path);
     index->places     = malloc(PLACES_MAX * sizeof *index->places);
     BW_CHECK(index->db_path != NULL && index->index_path != NULL && index->places != NULL, BW_NO_MEMORY, "query index");
+    BW_TRY(bw_hasher_new(&index->hasher));
     BW_CHECK(pthread_condattr_init(&clock) == 0 && pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0, BW_NO_MEMORY, "query index");
     BW_CHECK(pthread_mutex_init(&index->lock, NULL) == 0 && pthread_cond_init(&index->wanted, &clock) == 0
              && pthread_cond_init(&index->fed, &clock) == 0, BW_NO_MEMORY, "query index");
@@ -464,6 +503,8 @@ void bw_audit_index_free(struct bw_audit_index *index)
     (void)pthread_cond_destroy(&index->fed);
     (void)pthread_cond_destroy(&index->wanted);
     (void)pthread_mutex_destroy(&index->lock);
+    forget_logs(index);
+    bw_hasher_free(index->hasher);
     free(index->logs);
     free(index->places);
     free(index->db_path);

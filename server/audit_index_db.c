@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { APPLICATION_ID = 0x42574958, SCHEMA_VERSION = 1, PATH_ROOM = 4096 + 8 };
+enum { APPLICATION_ID = 0x42574958, SCHEMA_VERSION = 2, PATH_ROOM = 4096 + 8 };
 
 static const char *const statements[] = {
     [BW_INDEX_BEGIN]        = "BEGIN IMMEDIATE",
@@ -23,6 +23,9 @@ static const char *const statements[] = {
     [BW_INDEX_ENTRY]        = "SELECT position, time_us FROM entry WHERE log = ?1 AND idx = ?2",
     [BW_INDEX_LIST]         = "SELECT offsets FROM list WHERE log = ?1 AND segment = ?2 AND kind = ?3 AND value = ?4",
     [BW_INDEX_EACH_INTENT]  = "SELECT position FROM intent ORDER BY position",
+    [BW_INDEX_PUT_TILE]     = ("INSERT INTO tile (log, level, number, hashes) VALUES (?1, ?2, ?3, ?4)"
+                               " ON CONFLICT (log, level, number) DO UPDATE SET hashes = excluded.hashes"),
+    [BW_INDEX_TILE]         = "SELECT hashes FROM tile WHERE log = ?1 AND level = ?2 AND number = ?3",
 };
 
 /* A list's rows of one segment lie side by side, and only a log's newest segment is written to, so that inserts stay in
@@ -38,8 +41,9 @@ static const char schema[] =
     "CREATE TABLE list (log INTEGER, segment INTEGER, kind INTEGER, value BLOB, first INTEGER, offsets BLOB NOT NULL,"
     " PRIMARY KEY (log, segment, kind, value, first)) WITHOUT ROWID;"
     "CREATE TABLE intent (position INTEGER PRIMARY KEY, log INTEGER NOT NULL, idx INTEGER NOT NULL, UNIQUE (log, idx));"
+    "CREATE TABLE tile (log INTEGER, level INTEGER, number INTEGER, hashes BLOB NOT NULL, PRIMARY KEY (log, level, number)) WITHOUT ROWID;"
     "PRAGMA application_id = 0x42574958;"
-    "PRAGMA user_version = 1;"
+    "PRAGMA user_version = 2;"
     "COMMIT;";
 
 /* NORMAL: a power cut may take the newest commits, which are then fed again, and never damages the file. */

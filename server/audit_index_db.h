@@ -19,7 +19,9 @@ enum bw_index_statement {
     BW_INDEX_EACH_FED,       /* -> log, size */
     BW_INDEX_ENTRY,          /* log, index -> position, time_us */
     BW_INDEX_LIST,           /* as bw_list_read wants it */
-    BW_INDEX_EACH_INTENT     /* -> position */
+    BW_INDEX_EACH_INTENT,    /* -> position */
+    BW_INDEX_PUT_TILE,       /* log, level, number, hashes */
+    BW_INDEX_TILE            /* log, level, number -> hashes */
 };
 
 /* BW_AUDIT_UNAVAILABLE: there is no index that could be used. */

@@ -67,13 +67,14 @@ static bool acts_on_its_own(const struct bw_job *job)
     return job->caller.identity.role == BW_ROLE_APP && !(job->method->who & BW_WHO_APP);
 }
 
-/* Callers of other regions may ask what the node is, and what a key's policy may allow them; the rest is for home. */
-static bool may_come_from_abroad(const struct bw_method *method)
+/* Callers of other regions may ask what the node is, and applications what a key's policy may allow them; the rest is for
+ * home. */
+static bool may_come_from_abroad(const struct bw_method *method, enum bw_role role)
 {
     bool of_keys = method->about == BW_ABOUT_KEY || method->about == BW_ABOUT_ENVELOPE || method->number == BW_METHOD_NR(ListKeys) ||
                    method->number == BW_METHOD_NR(ListObjects);
 
-    return method->number == BW_METHOD_NR(Describe) || (of_keys && method->effect != BW_EFFECT_CHANGES && (method->who & BW_WHO_APP));
+    return method->number == BW_METHOD_NR(Describe) || (of_keys && role == BW_ROLE_APP && method->effect != BW_EFFECT_CHANGES && (method->who & BW_WHO_APP));
 }
 
 static bool works_while_sealed(const struct bw_method *method)
@@ -87,7 +88,7 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
     const struct bw_identity *caller = &job->caller.identity;
 
     if (!bw_region_equal(&caller->region, &daemon->region))
-        BW_CHECK(may_come_from_abroad(job->method), BW_CALLER_REGION, "callers of other regions may not do this");
+        BW_CHECK(may_come_from_abroad(job->method, caller->role), BW_CALLER_REGION, "callers of other regions may not do this");
     if (caller->role == BW_ROLE_OPERATOR)
         return bw_success(); /* names the tenant, where there is one, in its message */
     BW_TRY(bw_registry_tenant(daemon->registry, &caller->tenant, &grant->tenant));
@@ -106,13 +107,14 @@ static bw_result check_state(const struct bw_key *key)
 }
 
 /* What makes something new takes the primary version; what was made by an older one can still be opened. */
-static bw_result check_version(const struct bw_key_version *version, unsigned use)
+static bw_result check_version(const struct bw_key *key, const struct bw_key_version *version, unsigned use)
 {
     bool opens = use == BW_USE_DECRYPT || use == BW_USE_UNWRAP || use == BW_USE_VERIFY;
 
     BW_CHECK_AT(version != NULL, BW_NO_SUCH_KEY, "key.version", "no such version");
     BW_CHECK(version->state == BW_VERSION_PRIMARY || (opens && version->state == BW_VERSION_DECRYPT_ONLY),
              BW_KEY_STATE, "version may not be used for this");
+    BW_CHECK(version->number >= key->minimum_version, BW_KEY_STATE, "version is older than the key's minimum");
     return bw_success();
 }
 
@@ -182,7 +184,7 @@ static bw_result grant_key(struct bw_daemon *daemon, const struct bw_job *job, s
         return check_manager(daemon, job, grant->key);
     BW_TRY(check_state(grant->key));
     grant->version = bw_key_version_of(grant->key, job->request.version);
-    BW_TRY(check_version(grant->version, use));
+    BW_TRY(check_version(grant->key, grant->version, use));
     return ask_policy(daemon, job, grant->key, use, context_of(job), false, &grant->rule);
 }
 
@@ -268,10 +270,25 @@ bw_result bw_authorise_target(struct bw_daemon *daemon, struct bw_job *job, cons
     grant->target = NULL;
     BW_TRY(find_key(daemon, job, name, &grant->target));
     BW_TRY(check_state(grant->target));
-    BW_TRY(check_version(bw_key_primary(grant->target), BW_USE_WRAP));
+    BW_TRY(check_version(grant->target, bw_key_primary(grant->target), BW_USE_WRAP));
     grant->target_context = context;
     grant->target_use     = BW_USE_WRAP;
     return ask_policy(daemon, job, grant->target, BW_USE_WRAP, context, false, &rule);
+}
+
+void bw_grant_note_use(const struct bw_grant *grant)
+{
+    const struct bw_key_version *target = grant->target && grant->target_use ? bw_key_primary(grant->target) : NULL;
+    struct timespec now;
+
+    if (grant->version == NULL && target == NULL)
+        return;
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    int64_t now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    if (grant->version != NULL)
+        bw_key_note_use(grant->version, now_us);
+    if (target != NULL)
+        bw_key_note_use(target, now_us);
 }
 
 /* ---- once more, under the log's order ---- */
@@ -289,7 +306,8 @@ static bool ground_moved(const struct bw_grant *grant)
 }
 
 /* The same questions to what stands there now. A key that was rotated meanwhile is no reason to refuse. */
-static bw_result check_now(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key *then, unsigned use, struct bw_context context)
+static bw_result check_now(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key *then, const struct bw_key_version *version, unsigned use,
+                           struct bw_context context)
 {
     const struct bw_key *now = NULL;
     const char *rule;
@@ -298,6 +316,8 @@ static bw_result check_now(struct bw_daemon *daemon, struct bw_job *job, const s
         return bw_success();
     BW_TRY(find_key(daemon, job, &then->name, &now));
     bw_result still = check_state(now);
+    if (bw_ok(still) && version != NULL && version->number < now->minimum_version)
+        still = bw_fail(BW_KEY_STATE, "version is older than the key's minimum by now");
     if (bw_ok(still) && use != 0)
         still = ask_policy(daemon, job, now, use, context, false, &rule);
     bw_key_unref(now);
@@ -325,6 +345,6 @@ bw_result bw_authorise_again(struct bw_daemon *daemon, struct bw_job *job)
     if (!ground_moved(grant))
         return bw_success();
     BW_TRY(check_tenant_now(daemon, job));
-    BW_TRY(check_now(daemon, job, grant->key, job->request.sealed.len ? 0 : job->method->use, context_of(job)));
-    return check_now(daemon, job, grant->target, grant->target_use, grant->target_context);
+    BW_TRY(check_now(daemon, job, grant->key, grant->version, job->request.sealed.len ? 0 : job->method->use, context_of(job)));
+    return check_now(daemon, job, grant->target, NULL, grant->target_use, grant->target_context);
 }

@@ -36,6 +36,7 @@ const struct bw_key_version *bw_grant_version(const struct bw_grant *grant);
 /* On to the next older version that may still open what it made; false: there is none, and the primary is granted again. */
 bool                         bw_grant_step_back(struct bw_grant *grant);
 const struct bw_key         *bw_grant_target(const struct bw_grant *grant);
+void                         bw_grant_note_use(const struct bw_grant *grant); /* the versions' last use is now */
 const char                  *bw_grant_rule(const struct bw_grant *grant);     /* of the policy that decided; "" when none was asked */
 void                         bw_grant_free(struct bw_grant *grant);
 

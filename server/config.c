@@ -107,7 +107,7 @@ static const struct setting settings[] = {
     { "hsm",    "sessions",     accept_number,       AT(hsm_sessions), "16",      1,    1024,   "PKCS#11 sessions per token" },
     { "store",  "dir",          accept_path,         AT(store_dir),    NULL,      2,    4095,   "folder of the key store, on a local file system" },
     { "audit",  "dir",          accept_path,         AT(audit_dir),    NULL,      2,    4095,   "folder of the audit log, on a local file system" },
-    { "audit",  "guard",        accept_path,         AT(audit_guard),  "",        2,    4095,   "a file on another volume that notices a log put back" },
+    { "audit",  "guard",        accept_path,         AT(audit_guard),  "",        2,    4095,   "a file on another volume that notices a log put back; else audit-guard.db in dir" },
     { "limits", "in_flight",    accept_number,       AT(in_flight),    "1024",    1,    100000, "calls at once; more are refused as overloaded" },
     { "limits", "workers",      accept_number,       AT(workers),      "0",       0,    256,    "threads for slow operations; 0: one per processor" },
     { "limits", "lame_duck_ms", accept_number,       AT(lame_duck_ms), "300",     0,    60000,  "at stop: time for load balancers to look elsewhere" },

@@ -6,7 +6,9 @@
 #include <time.h>
 
 #include "audit.h"
+#include "audit_signer.h"
 #include "config.h"
+#include "housekeeping.h"
 #include "hsm.h"
 #include "listen.h"
 #include "log.h"
@@ -125,10 +127,31 @@ static void stop_registry(struct bw_daemon *daemon)
     bw_registry_free(daemon->registry);
 }
 
+/* In one line of the log; it has the origin, the size and the root that an operator has to look for in his backups. */
+static void tell_checkpoint(void *self, bw_result what, bw_bytes checkpoint)
+{
+    struct bw_daemon *daemon = self;
+    char text[BW_LOG_VALUE_MAX];
+    size_t len = checkpoint.len < sizeof text - 1 ? checkpoint.len : sizeof text - 1;
+
+    for (size_t i = 0; i < len; i++)
+        text[i] = checkpoint.data[i] == '\n' ? '|' : (char)checkpoint.data[i];
+    text[len] = '\0';
+    if (bw_ok(what))
+        bw_log(daemon->log, BW_LOG_NOTICE, "checkpoints are signed again", { "region", daemon->region.text });
+    else
+        bw_log(daemon->log, BW_LOG_ERROR, "checkpoints are not signed", { "code", bw_code_row(what.code)->name }, { "what", what.what },
+               { "last_good", text });
+}
+
 static bw_result start_audit(struct bw_daemon *daemon)
 {
+    struct bw_note_signer signer;
+    BW_TRY(bw_audit_signer_of(daemon->token, daemon->config->trust_domain, &signer));
+
     const struct bw_audit_options options = {
         .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain,
+        .guard = daemon->config->audit_guard, .signer = &signer, .alarm = tell_checkpoint, .self = daemon, .lay_out = true,
     };
     bw_result result = bw_audit_open(&options, &daemon->audit);
 
@@ -165,6 +188,16 @@ static bw_result start_recovery(struct bw_daemon *daemon)
 static void stop_recovery(struct bw_daemon *daemon)
 {
     bw_recovery_free(daemon->recovery);
+}
+
+static bw_result start_housekeeping(struct bw_daemon *daemon)
+{
+    return bw_housekeeping_start(daemon, &daemon->housekeeping);
+}
+
+static void stop_housekeeping(struct bw_daemon *daemon)
+{
+    bw_housekeeping_stop(daemon->housekeeping);
 }
 
 static bw_result start_listener(struct bw_daemon *daemon)
@@ -226,6 +259,7 @@ static const struct step { const char *name; bw_result (*start)(struct bw_daemon
     { "audit log",    start_audit,    stop_audit    },
     { "tenants",      open_tenants,   NULL          },  /* the registry closes their tokens                */
     { "recovery",     start_recovery, stop_recovery },  /* what a crash left between intent and outcome    */
+    { "housekeeping", start_housekeeping, stop_housekeeping }, /* deletions and rotations that fall due    */
     { "listener",     start_listener, stop_listener },
     { "workers",      start_workers,  stop_workers  },
     { "door",         open_door,      close_door    },  /* from here on calls come                         */
@@ -289,4 +323,15 @@ void bw_daemon_reload(struct bw_daemon *daemon)
         bw_log(daemon->log, BW_LOG_NOTICE, "reloaded", { "what", "certificate, key, CA and CRL" });
     else
         bw_log(daemon->log, BW_LOG_ERROR, "not reloaded", { "wrong", message }, { "instead", "what was there stays in use" });
+}
+
+void bw_daemon_tell_counters(struct bw_daemon *daemon)
+{
+    struct bw_audit_stats stats;
+    char records[24], commits[24];
+
+    bw_audit_stats(daemon->audit, &stats);
+    (void)snprintf(records, sizeof records, "%" PRIu64, stats.records);
+    (void)snprintf(commits, sizeof commits, "%" PRIu64, stats.commits);
+    bw_log(daemon->log, BW_LOG_NOTICE, "counters", { "records", records }, { "commits", commits });
 }

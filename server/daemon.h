@@ -16,6 +16,7 @@ struct bw_listener;
 struct bw_trust;
 struct bw_vitals;
 struct bw_recovery;
+struct bw_housekeeping;
 
 struct bw_daemon {
     const struct bw_config *config;
@@ -28,6 +29,7 @@ struct bw_daemon {
     struct bw_registry     *registry;
     struct bw_audit        *audit;
     struct bw_recovery     *recovery;   /* what a crash left open */
+    struct bw_housekeeping *housekeeping; /* what falls due by itself */
     struct bw_workers      *workers;
     struct bw_listener     *listener;
     struct bw_vitals       *vitals;
@@ -43,5 +45,8 @@ void bw_daemon_stop(struct bw_daemon *daemon);
 
 /* Certificate, key, CA and CRL anew; what is not valid is told in the log and what was there stays. */
 void bw_daemon_reload(struct bw_daemon *daemon);
+
+/* Into the log: records written and the commits that took them, since the start. */
+void bw_daemon_tell_counters(struct bw_daemon *daemon);
 
 #endif

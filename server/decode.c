@@ -207,11 +207,25 @@ static bw_result key_name(const struct at *at)
     return bw_success();
 }
 
+/* A key that records are looked for by. The request is not about it: it may be gone, and its records are there all the same. */
+static bw_result sought_key(const struct at *at)
+{
+    struct bw_key_name name;
+
+    BW_TRY(check_len(at, strlen(text_of(at))));
+    if (*text_of(at) != '\0' && !bw_ok(bw_key_name_parse(bw_bytes_text(text_of(at)), &name)))
+        return refuse(at, BW_BAD_ARGUMENT, "not a key name");
+    return bw_success();
+}
+
 /* A key by name or sealed. Absent is fine when the row's least is 0. */
 static bw_result check_key_ref(const struct at *at, const KeyRef *key)
 {
-    if (key == NULL || (key->name[0] == '\0' && key->sealed.len == 0))
-        return at->field->least > 0 ? refuse(at, BW_BAD_ARGUMENT, "missing") : bw_success();
+    if (key == NULL || (key->name[0] == '\0' && key->sealed.len == 0)) {
+        if (at->field->least > 0)
+            return refuse(at, BW_BAD_ARGUMENT, "missing");
+        return key && key->version != 0 ? refuse_inside(at, BW_BAD_ARGUMENT, "version", "of no key") : bw_success();
+    }
     if (key->sealed.len > 0 && key->name[0] != '\0')
         return refuse_inside(at, BW_BAD_ARGUMENT, "sealed", "a key has a name or is sealed, not both");
     if (key->sealed.len > 0 && key->version != 0)
@@ -543,6 +557,9 @@ bw_result bw_decode(struct bw_daemon *daemon, struct bw_job *job)
         ProtobufCMessage *message;
         BW_TRY(bw_wire_unpack(job->method->request, job->call->message, &job->call->arena, &message));
         request->message = message;
+        const char *cut = bw_wire_cut_text(job->method->request, job->call->message, &job->call->arena);
+        if (cut != NULL)
+            return refuse_named(BW_BAD_ARGUMENT, cut, "text with a NUL byte");
     }
     BW_TRY(check_fields(job));
     return job->method->number == BW_METHOD_NR_Batch ? bw_success() : check_schema(request->message, "", &job->call->arena);

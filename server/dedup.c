@@ -12,6 +12,8 @@
  * searched for. */
 static const char *const left_out[] = { "request_id", "pin" };
 
+typedef bw_result (*operation_fn)(struct bw_daemon *daemon, struct bw_job *job);
+
 static bw_result ask_without(const struct bw_job *job, struct bw_arena *arena, bw_bytes *ret_bytes)
 {
     const ProtobufCMessageDescriptor *descriptor = job->method->request;
@@ -44,21 +46,31 @@ static bw_result digest_of(const struct bw_job *job, struct bw_arena *arena, uin
     return bw_success();
 }
 
-bw_result bw_dedup_run(struct bw_daemon *daemon, struct bw_job *job, bw_result (*operation)(struct bw_daemon *daemon, struct bw_job *job))
+static bw_result run_once(struct bw_daemon *daemon, struct bw_job *job, const uint8_t digest[static 32], operation_fn operation)
 {
     struct bw_arena *arena  = &job->call->arena;
     const bw_tenant *tenant = &job->caller.identity.tenant;
     bw_bytes id = { job->request.request_id, sizeof job->request.request_id }, reply;
-    uint8_t digest[32];
     bool found;
 
-    if (!job->request.request_id_given)
-        return operation(daemon, job);
-    BW_TRY(digest_of(job, arena, digest));
     BW_TRY(bw_store_find_request(daemon->store, tenant, id, digest, arena, &found, &reply));
     if (found)
         return bw_wire_unpack(job->method->reply, reply, arena, &job->reply.message);
     BW_TRY(operation(daemon, job));
     BW_TRY(bw_wire_pack(job->reply.message, arena, &reply));
     return bw_store_keep_request(daemon->store, tenant, id, digest, reply, bw_now_us());
+}
+
+bw_result bw_dedup_run(struct bw_daemon *daemon, struct bw_job *job, operation_fn operation)
+{
+    struct bw_request_claim claim = { .tenant = &job->caller.identity.tenant, .request_id = job->request.request_id };
+    uint8_t digest[32];
+
+    if (!job->request.request_id_given)
+        return operation(daemon, job);
+    BW_TRY(digest_of(job, &job->call->arena, digest));
+    bw_store_claim_request(daemon->store, &claim);
+    bw_result result = run_once(daemon, job, digest, operation);
+    bw_store_release_request(daemon->store, &claim);
+    return result;
 }

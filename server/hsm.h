@@ -78,8 +78,8 @@ bw_result bw_hsm_generate(struct bw_token *token, const struct bw_spec_row *spec
 bw_result bw_hsm_destroy(struct bw_token *token, const bw_key_id *id, uint32_t version);
 
 /* Destroys the session copies of all versions and the session keys that came out of the key, and refuses those in callers'
- * hands with BW_KEY_STATE; the token objects stay, so that bw_hsm_key finds the key again. For disable. */
-void bw_hsm_forget(struct bw_token *token, const bw_key_id *id);
+ * hands for that reason; the token objects stay, so that bw_hsm_key finds the key again. For disable. */
+void bw_hsm_forget(struct bw_token *token, const bw_key_id *id, enum bw_code reason);
 
 /* Every key version on the token: for resolving intents at start. */
 bw_result bw_hsm_each_key(struct bw_token *token, bw_result (*each)(void *self, const bw_key_id *id, uint32_t version), void *self);
@@ -89,6 +89,32 @@ bw_result bw_hsm_key(struct bw_token *token, const bw_key_id *id, uint32_t versi
 void      bw_hsm_object_unref(struct bw_hsm_object *object); /* NULL is fine */
 CK_KEY_TYPE bw_hsm_object_key_type(const struct bw_hsm_object *object);
 unsigned    bw_hsm_object_bits(const struct bw_hsm_object *object);
+
+/* ---- import ---- */
+
+/* The token's wrapping key, RSA-4096, made on first use: its SubjectPublicKeyInfo, appended. */
+bw_result bw_hsm_wrapping_key(struct bw_token *token, struct bw_buf *ret_public_key);
+
+/* A secret key that was wrapped by it, unwrapped inside: SENSITIVE, not EXTRACTABLE, not LOCAL. What the module would have to
+ * be helped with outside the HSM (OAEP with another hash than it knows) is refused with BW_MECHANISM_INVALID.
+ * ret_check  AES: CKA_CHECK_VALUE; HMAC keys: the front of HMAC-SHA-256 of nothing
+ * BW_WRAPPED_KEY_INVALID, BW_KEY_SIZE: not such a key; BW_KEY_TYPE: not a secret key; BW_ALREADY_EXISTS. */
+bw_result bw_hsm_import(struct bw_token *token, const struct bw_mechanism *mechanism, bw_bytes wrapped, const struct bw_spec_row *spec,
+                        const bw_key_id *id, uint32_t version, const char *label, uint8_t ret_check[static 3]);
+
+/* HMAC-SHA-256 by the token's own MAC key, 32 bytes from the arena. */
+bw_result bw_hsm_mac(struct bw_token *token, bw_bytes data, struct bw_arena *arena, bw_bytes *ret_mac);
+
+/* The token's attestation key, EC P-256, made on first use. The signature is r || s over a SHA-256 digest. */
+bw_result bw_hsm_attestation_key(struct bw_token *token, struct bw_buf *ret_public_key);
+bw_result bw_hsm_attest(struct bw_token *token, const uint8_t digest[static 32], struct bw_arena *arena, bw_bytes *ret_signature);
+
+/* ---- the log ---- */
+
+/* The region's key for signing checkpoints of its logs: made on first use, SENSITIVE, not EXTRACTABLE, signs and nothing else;
+ * Ed25519, or NIST P-256 where the HSM does no CKM_EDDSA. ret_public_key: SubjectPublicKeyInfo, appended. Use it with
+ * CKM_EDDSA over what is to be signed, or CKM_ECDSA over its SHA-256, as its key type tells. */
+bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key);
 
 /* ---- session keys, sealed ---- */
 

@@ -201,8 +201,13 @@ bw_result bw_public_key_read(struct bw_session *session, CK_OBJECT_HANDLE public
 bw_result bw_object_of_version(struct bw_token *token, const bw_key_id *id, uint32_t version, struct bw_hsm_object **ret_object);
 
 /* Our own keys on a token, made on first use. They have version 0, which no customer's key has. */
-enum bw_service { BW_SERVICE_SEAL, BW_SERVICE_MAC, BW_SERVICE_TEST };
+enum bw_service { BW_SERVICE_SEAL, BW_SERVICE_MAC, BW_SERVICE_TEST, BW_SERVICE_LOG_ED25519, BW_SERVICE_LOG_P256, BW_SERVICE_IMPORT, BW_SERVICE_ATTEST };
 bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct bw_hsm_object **ret_object);
+/* SubjectPublicKeyInfo of one that is a pair, appended. */
+bw_result bw_service_public_key(struct bw_token *token, enum bw_service service, struct bw_buf *ret_spki);
+
+/* Makes a session object the key version of this name, SENSITIVE and not EXTRACTABLE, and the index knows it. */
+bw_result bw_object_keep(struct bw_hsm_object *object, const bw_key_id *id, uint32_t version, const char *label);
 
 /* A throw-away pair of session keys, for the self-test. */
 bw_result bw_object_generate_pair(struct bw_token *token, const struct bw_spec_row *spec, struct bw_hsm_object **ret_object);

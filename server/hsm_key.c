@@ -18,6 +18,7 @@ static void cka_id_of(const bw_key_id *id, uint32_t version, uint8_t cka_id[stat
 struct making {
     const struct bw_spec_row *spec;
     bw_bytes                  cka_id, label;
+    bool                      only_signs;   /* refuses what else HSMs let private keys do by default */
 };
 
 static void template_start(struct bw_template *t, const struct making *making, bool is_private, unsigned uses)
@@ -50,6 +51,7 @@ static bw_result generate_secret(struct bw_session *session, const struct making
 static bw_result generate_pair(struct bw_session *session, const struct making *making, struct bw_hsm_object *ret)
 {
     static const uint8_t f4[] = { 1, 0, 1 }; /* 65537 */
+    static const CK_ATTRIBUTE_TYPE other_uses[] = { CKA_DECRYPT, CKA_UNWRAP, CKA_DERIVE, CKA_SIGN_RECOVER };
     const unsigned public_uses = BW_USE_ENCRYPT | BW_USE_VERIFY | BW_USE_WRAP;
     const struct bw_spec_row *spec = making->spec;
     CK_MECHANISM mechanism = { spec->generator, NULL, 0 };
@@ -63,6 +65,8 @@ static bw_result generate_pair(struct bw_session *session, const struct making *
         bw_template_add(&public_key, CKA_EC_PARAMS, spec->curve);
     }
     template_start(&own, making, true, spec->uses & ~public_uses);
+    for (size_t i = 0; making->only_signs && i < ARRAY_LEN(other_uses); i++)
+        bw_template_flag(&own, other_uses[i], false);
     CK_RV rv = session->token->hsm->f->C_GenerateKeyPair(session->handle, &mechanism, public_key.rows, public_key.count,
                                                          own.rows, own.count, &ret->public_key, &ret->own);
     return BW_RV(session, rv, BW_HSM_FAILED);
@@ -147,7 +151,7 @@ bw_result bw_hsm_generate(struct bw_token *token, const struct bw_spec_row *spec
 
     assert(version > 0);
     cka_id_of(id, version, cka_id);
-    struct making making = { spec, bw_bytes_of(cka_id, sizeof cka_id), bw_bytes_text(label) };
+    struct making making = { .spec = spec, .cka_id = bw_bytes_of(cka_id, sizeof cka_id), .label = bw_bytes_text(label) };
     return generate_serialised(token, &making, id, version, ret_public_key);
 }
 
@@ -163,6 +167,61 @@ bw_result bw_object_generate_pair(struct bw_token *token, const struct bw_spec_r
         made.handles_are_ours = true;
         r = bw_object_new(session, &made, ret_object);
     }
+    bw_session_give(session);
+    return r;
+}
+
+/* ---- keeping what came in as a session object ---- */
+
+/* A copy is as SENSITIVE as what it was made of, and SoftHSM refuses to be told so once more; so it is looked at instead. */
+static bw_result check_kept(struct bw_session *session, CK_OBJECT_HANDLE handle)
+{
+    CK_BBOOL sensitive = CK_FALSE, extractable = CK_TRUE;
+    size_t len = sizeof sensitive;
+
+    BW_TRY(bw_attribute_bytes(session, handle, CKA_SENSITIVE, &sensitive, &len));
+    BW_TRY(bw_attribute_bytes(session, handle, CKA_EXTRACTABLE, &extractable, &len));
+    BW_CHECK(sensitive && !extractable, BW_HSM_FAILED, "the HSM would let the key out");
+    return bw_success();
+}
+
+static bw_result copy_to_token(struct bw_session *session, const struct bw_hsm_object *object, bw_bytes cka_id, const char *label,
+                               CK_OBJECT_HANDLE *ret_handle)
+{
+    struct bw_template t = { 0 };
+
+    bw_template_flag(&t, CKA_TOKEN, true);
+    bw_template_flag(&t, CKA_EXTRACTABLE, false);
+    bw_template_add(&t, CKA_ID, cka_id);
+    bw_template_add(&t, CKA_LABEL, bw_bytes_text(label));
+    return BW_RV(session, session->token->hsm->f->C_CopyObject(session->handle, object->own, t.rows, t.count, ret_handle), BW_HSM_FAILED);
+}
+
+static bw_result keep(struct bw_session *session, const struct bw_hsm_object *object, const bw_key_id *id, uint32_t version, const char *label)
+{
+    struct bw_hsm_object kept = { .key_type = object->key_type, .bits = object->bits };
+    struct bw_hsm_index_entry there;
+    uint8_t cka_id[BW_CKA_ID_LEN];
+
+    BW_CHECK(!is_indexed(session->token, id, version, &there), BW_ALREADY_EXISTS, "a key version of this id");
+    cka_id_of(id, version, cka_id);
+    BW_TRY(copy_to_token(session, object, bw_bytes_of(cka_id, sizeof cka_id), label, &kept.own));
+    bw_result r = check_kept(session, kept.own);
+    if (bw_ok(r))
+        r = add_to_index(session->token, id, version, &kept);
+    if (!bw_ok(r))
+        (void)destroy_handle(session, kept.own); /* what stays is found when intents are resolved at start */
+    return r;
+}
+
+bw_result bw_object_keep(struct bw_hsm_object *object, const bw_key_id *id, uint32_t version, const char *label)
+{
+    struct bw_session *session;
+
+    BW_TRY(bw_object_use(object, &session));
+    (void)pthread_mutex_lock(&session->token->hsm->creation);
+    bw_result r = keep(session, object, id, version, label);
+    (void)pthread_mutex_unlock(&session->token->hsm->creation);
     bw_session_give(session);
     return r;
 }
@@ -313,9 +372,9 @@ bw_result bw_hsm_destroy(struct bw_token *token, const bw_key_id *id, uint32_t v
     return r;
 }
 
-void bw_hsm_forget(struct bw_token *token, const bw_key_id *id)
+void bw_hsm_forget(struct bw_token *token, const bw_key_id *id, enum bw_code reason)
 {
-    bw_objects_kill(token, NULL, BW_KEY_STATE, is_key_or_from_it, id);
+    bw_objects_kill(token, NULL, reason, is_key_or_from_it, id);
 }
 
 /* ---- our own keys ---- */
@@ -331,20 +390,87 @@ static const struct service {
                           { .key_type = CKK_GENERIC_SECRET, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_GENERIC_SECRET_KEY_GEN } },
     [BW_SERVICE_TEST] = { { "bailiwick-test" }, "bailiwick health test key",
                           { .key_type = CKK_AES, .bits = 256, .uses = BW_USE_ENCRYPT | BW_USE_DECRYPT, .generator = CKM_AES_KEY_GEN } },
+    [BW_SERVICE_IMPORT] = { { "bailiwick-imprt" }, "bailiwick import wrapping key",
+                            { .key_type = CKK_RSA, .bits = 4096, .uses = BW_USE_WRAP | BW_USE_UNWRAP, .generator = CKM_RSA_PKCS_KEY_PAIR_GEN } },
+    [BW_SERVICE_ATTEST] = { { "bailiwick-attst" }, "bailiwick attestation key",
+                            { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN } },
+    [BW_SERVICE_LOG_ED25519] = { { "bailiwick-log-e" }, "bailiwick log key",
+                                 { .key_type = CKK_EC_EDWARDS, .bits = 255, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_EDWARDS_KEY_PAIR_GEN } },
+    [BW_SERVICE_LOG_P256]    = { { "bailiwick-log-p" }, "bailiwick log key",
+                                 { .key_type = CKK_EC, .bits = 256, .uses = BW_USE_SIGN | BW_USE_VERIFY, .generator = CKM_EC_KEY_PAIR_GEN } },
 };
+
+/* Pairs are on the curve of the customers' keys of that kind. */
+static struct bw_spec_row spec_of(enum bw_service service)
+{
+    struct bw_spec_row spec = services[service].spec;
+
+    if (spec.key_type == CKK_EC_EDWARDS)
+        spec.curve = bw_spec_row(BW_SPEC_ED25519)->curve;
+    if (spec.key_type == CKK_EC)
+        spec.curve = bw_spec_row(BW_SPEC_EC_P256)->curve;
+    return spec;
+}
+
+static bw_result make_service(struct bw_token *token, enum bw_service service)
+{
+    const struct service    *row  = &services[service];
+    const struct bw_spec_row spec = spec_of(service);
+    struct bw_buf unused = { 0 };
+    uint8_t cka_id[BW_CKA_ID_LEN];
+
+    cka_id_of(&row->id, 0, cka_id);
+    struct making making = { .spec = &spec, .cka_id = bw_bytes_of(cka_id, sizeof cka_id), .label = bw_bytes_text(row->label),
+                             .only_signs = bw_spec_is_pair(&spec) && spec.uses == (BW_USE_SIGN | BW_USE_VERIFY) };
+    bw_result r = generate_serialised(token, &making, &row->id, 0, &unused);
+    bw_buf_clear(&unused);
+    return r;
+}
 
 bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct bw_hsm_object **ret_object)
 {
     const struct service *row = &services[service];
-    uint8_t cka_id[BW_CKA_ID_LEN];
 
     bw_result r = bw_object_of_version(token, &row->id, 0, ret_object);
     if (r.code != BW_NO_SUCH_KEY)
         return r;
-    cka_id_of(&row->id, 0, cka_id);
-    struct making making = { &row->spec, bw_bytes_of(cka_id, sizeof cka_id), bw_bytes_text(row->label) };
-    r = generate_serialised(token, &making, &row->id, 0, NULL);
+    r = make_service(token, service);
     if (!bw_ok(r) && r.code != BW_ALREADY_EXISTS) /* another thread's, a moment ago */
         return r;
     return bw_object_of_version(token, &row->id, 0, ret_object);
+}
+
+static bw_result read_public_key(struct bw_hsm_object *object, struct bw_buf *ret_public_key)
+{
+    struct bw_session *session;
+
+    BW_TRY(bw_object_use(object, &session));
+    bw_result r = bw_public_key_read(session, object->public_key, object->key_type, ret_public_key);
+    bw_session_give(session);
+    return r;
+}
+
+bw_result bw_service_public_key(struct bw_token *token, enum bw_service service, struct bw_buf *ret_spki)
+{
+    struct bw_hsm_object *object;
+
+    BW_TRY(bw_service_key(token, service, &object)); /* makes it, the first time */
+    bw_result r = read_public_key(object, ret_spki);
+    bw_hsm_object_unref(object);
+    return r;
+}
+
+bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key)
+{
+    enum bw_service service = bw_hsm_offers(token->hsm, CKM_EDDSA, BW_USE_SIGN) ? BW_SERVICE_LOG_ED25519 : BW_SERVICE_LOG_P256;
+    struct bw_hsm_object *object;
+
+    BW_TRY(bw_service_key(token, service, &object));
+    bw_result r = read_public_key(object, ret_public_key);
+    if (!bw_ok(r)) {
+        bw_hsm_object_unref(object);
+        return r;
+    }
+    *ret_object = object;
+    return bw_success();
 }

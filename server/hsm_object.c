@@ -249,7 +249,8 @@ static bw_result still_usable(const struct bw_hsm_object *object)
 {
     int gone = atomic_load(&object->gone);
 
-    BW_CHECK(gone != BW_KEY_STATE, BW_KEY_STATE, "the key was destroyed or disabled");
+    BW_CHECK(gone != BW_KEY_DISABLED, BW_KEY_DISABLED, "the key was disabled");
+    BW_CHECK(gone != BW_KEY_STATE, BW_KEY_STATE, "the key was destroyed");
     BW_CHECK(gone != BW_TENANT_SEALED, BW_TENANT_SEALED, "its HSM token is closed");
     BW_CHECK(gone == BW_OK && object->epoch == atomic_load(&object->token->epoch), BW_HSM_UNAVAILABLE, "the HSM token was lost");
     return bw_success();

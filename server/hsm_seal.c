@@ -69,19 +69,6 @@ static bw_result parse(bw_bytes bytes, struct sealed *ret)
 
 /* ---- sealing ---- */
 
-static bw_result mac_of(struct bw_token *token, bw_bytes data, struct bw_arena *arena, bw_bytes *ret_mac)
-{
-    const struct bw_mechanism hmac = { .row = bw_mechanism_row(CKM_SHA256_HMAC) };
-    struct bw_hsm_object *key;
-
-    BW_TRY(bw_service_key(token, BW_SERVICE_MAC, &key));
-    bw_result r = bw_hsm_sign(key, &hmac, data, arena, ret_mac);
-    bw_hsm_object_unref(key);
-    BW_TRY(r);
-    BW_CHECK(ret_mac->len == MAC_LEN, BW_HSM_FAILED, "an HMAC has another length");
-    return bw_success();
-}
-
 /* Past our own flag on purpose: sealed bytes only ever come back into this token. */
 static bw_result wrap(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_wrapped)
 {
@@ -111,7 +98,7 @@ static bw_result compose(struct bw_hsm_object *object, struct bw_arena *arena, s
     BW_TRY(add_header(sealed, &object->what));
     BW_TRY(wrap(object, arena, &wrapped));
     BW_TRY(bw_buf_add(sealed, wrapped));
-    BW_TRY(mac_of(object->token, bw_buf_bytes(sealed), arena, &mac));
+    BW_TRY(bw_hsm_mac(object->token, bw_buf_bytes(sealed), arena, &mac));
     return bw_buf_add(sealed, mac);
 }
 
@@ -151,7 +138,7 @@ static bw_result check_mac(struct bw_token *token, const struct sealed *sealed)
     struct bw_arena arena = { 0 };
     bw_bytes mac;
 
-    bw_result r = mac_of(token, sealed->authenticated, &arena, &mac);
+    bw_result r = bw_hsm_mac(token, sealed->authenticated, &arena, &mac);
     if (bw_ok(r) && CRYPTO_memcmp(mac.data, sealed->mac.data, MAC_LEN) != 0)
         r = bw_fail(BW_SEALED_KEY_INVALID, "it is damaged, or another token's");
     bw_arena_clear(&arena);

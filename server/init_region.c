@@ -41,6 +41,7 @@ static bw_result check_files(const struct bw_config *config, char *message, size
 {
     const struct { const char *dir, *name; } files[] = {
         { config->pin_dir, "region.pin" }, { config->pin_dir, "region-so.pin" }, { config->store_dir, "store.db" }, { config->audit_dir, "audit.db" },
+        { config->audit_dir, "audit-anchor.db" }, { config->audit_dir, "audit-guard.db" },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
@@ -48,6 +49,10 @@ static bw_result check_files(const struct bw_config *config, char *message, size
             (void)snprintf(message, room, "%s/%s is there already: this region was initialised before", files[i].dir, files[i].name);
             return bw_fail(BW_ALREADY_EXISTS, "the region was initialised before");
         }
+    if (config->audit_guard != NULL && access(config->audit_guard, F_OK) == 0) {
+        (void)snprintf(message, room, "%s is there already: this region was initialised before", config->audit_guard);
+        return bw_fail(BW_ALREADY_EXISTS, "the region was initialised before");
+    }
     return bw_success();
 }
 
@@ -112,7 +117,7 @@ bw_result bw_init_region(const struct bw_config *config, char *message, size_t r
 {
     const struct bw_hsm_options   hsm_options   = { .module = config->hsm_module, .sessions = config->hsm_sessions };
     const struct bw_audit_options audit_options = { .dir = config->audit_dir, .region = config->region, .node = config->node,
-                                                    .host = config->trust_domain };
+                                                    .host = config->trust_domain, .guard = config->audit_guard };
     BW_AUTO(hsm) hsm = NULL;
     char label[33];
     bw_result result;

@@ -9,8 +9,11 @@
 
 enum { SERVICE_CODES = 60 }; /* results.def: from here on it is the service's doing */
 
+/* What was refused because the log has no room takes none: else whoever goes on asking would fill what is left. */
 bool bw_job_is_recorded(const struct bw_job *job)
 {
+    if (job->result.code == BW_AUDIT_UNAVAILABLE)
+        return false;
     return job->method->effect != BW_EFFECT_READS || !bw_ok(job->result);
 }
 

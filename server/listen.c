@@ -86,6 +86,7 @@ static void *loop(void *self)
     struct bw_listener *listener = self;
     grpc_event event;
 
+    (void)pthread_setname_np(pthread_self(), "bw-listener");
     do {
         unsigned drained = 0;
         gpr_timespec tick = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));

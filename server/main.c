@@ -31,6 +31,7 @@ static int take_signals(void)
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR1);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
@@ -65,9 +66,12 @@ static bool run_until_stopped(struct bw_daemon *daemon, int signals)
         int ready = poll(&polled, 1, probe_every_ms());
         struct signalfd_siginfo info;
         if (ready > 0 && read(signals, &info, sizeof info) == sizeof info) {
-            if (info.ssi_signo != SIGHUP)
+            if (info.ssi_signo == SIGHUP)
+                reload(daemon);
+            else if (info.ssi_signo == SIGUSR1)
+                bw_daemon_tell_counters(daemon);
+            else
                 return true;
-            reload(daemon);
         } else if (ready == 0) {
             failed = bw_process_is_answering(daemon->config->listen, daemon->port, PROBE_WAIT_MS) ? 0 : failed + 1;
             if (failed == 0)
@@ -125,7 +129,7 @@ static int init_region(const struct bw_config *config)
 /* ---- arguments ---- */
 
 static const struct action { const char *option; int (*run)(const struct bw_config *config); const char *help; } actions[] = {
-    { NULL,             run,          "serves the region until SIGTERM; SIGHUP reads the certificates anew" },
+    { NULL,             run,          "serves the region until SIGTERM; SIGHUP reads the certificates anew, SIGUSR1 logs counters" },
     { "--check-config", check_config, "says what is wrong with the configuration and its certificates"      },
     { "--init-region",  init_region,  "makes a new region's token, PIN files, store and audit log, once"    },
 };

@@ -9,6 +9,7 @@
 #include "intent.h"
 #include "making.h"
 #include "op.h"
+#include "rotation.h"
 #include "stages.h"
 #include "wire.h"
 
@@ -98,6 +99,15 @@ static bw_result choose_policy(struct bw_job *job, const char *asked, const char
     return bw_success();
 }
 
+static bw_result check_origin(const Bailiwick__V1__CreateKeyRequest *request, const struct bw_spec_row *spec)
+{
+    if (request->origin != BAILIWICK__V1__KEY_ORIGIN__IMPORTED)
+        return bw_success();
+    BW_CHECK_AT(!bw_spec_is_pair(spec), BW_KEY_TYPE, "spec", "only secret keys are imported");
+    BW_CHECK_AT(request->rotation_days == 0, BW_BAD_ARGUMENT, "rotation_days", "imported keys do not rotate by themselves");
+    return bw_success();
+}
+
 static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct bw_key *draft)
 {
     const Bailiwick__V1__CreateKeyRequest *request = (const void *)job->request.message;
@@ -107,6 +117,7 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     BW_CHECK_AT(draft->spec != NULL, BW_BAD_ARGUMENT, "spec", "no such kind of key");
     draft->uses = request->n_uses ? uses_of(request->uses, request->n_uses) : draft->spec->uses;
     BW_CHECK_AT((draft->uses & ~draft->spec->uses) == 0, BW_TEMPLATE_INVALID, "uses", "keys of this kind cannot do that");
+    BW_TRY(check_origin(request, draft->spec));
     BW_TRY(check_aliases(request->aliases, request->n_aliases));
     BW_TRY(pairs_of(request->tags, request->n_tags, &job->call->arena, &draft->tags));
     BW_TRY(choose_policy(job, request->policy, &draft->policy_text));
@@ -120,9 +131,10 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     draft->cka_id      = bw_wire_bytes(request->cka_id);
     draft->description = request->description;
     draft->owner       = is_app(job) ? job->caller.spiffe_id : "";
-    draft->state       = BW_STATE_ENABLED;
-    draft->origin      = BW_ORIGIN_GENERATED;
+    draft->origin      = request->origin ? (enum bw_key_origin)request->origin : BW_ORIGIN_GENERATED;
+    draft->state       = draft->origin == BW_ORIGIN_IMPORTED ? BW_STATE_PENDING_IMPORT : BW_STATE_ENABLED;
     draft->created_us  = bw_now_us();
+    draft->rotation_days = request->rotation_days;
     draft->generation  = 1;
     return bw_success();
 }
@@ -142,6 +154,19 @@ static bw_result rehearse(struct bw_daemon *daemon, const struct bw_key *draft)
         return bw_fail_at(BW_ALREADY_EXISTS, "aliases", "another key of the tenant has this alias");
     }
     return bw_success();
+}
+
+/* A key without material: it waits for its import. */
+static bw_result announce(struct bw_daemon *daemon, struct bw_job *job, struct bw_key *draft)
+{
+    const struct bw_key *key = NULL;
+
+    BW_TRY(rehearse(daemon, draft));
+    BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 0));
+    BW_TRY(bw_change_add_key(daemon, draft, &key));
+    bw_result result = answer(job, key);
+    bw_key_unref(key);
+    return result;
 }
 
 static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_key *draft)
@@ -169,8 +194,9 @@ static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_ke
 /* The request made this key before, and its answer was lost. */
 static bool is_same(const struct bw_key *key, const struct bw_key *draft)
 {
-    return key->spec == draft->spec && strcmp(key->owner, draft->owner) == 0 && key->state == BW_STATE_ENABLED &&
-           strcmp(key->label, draft->label) == 0 && key->uses == draft->uses && strcmp(key->policy_text, draft->policy_text) == 0;
+    return key->spec == draft->spec && strcmp(key->owner, draft->owner) == 0 && key->state == draft->state && key->origin == draft->origin &&
+           strcmp(key->label, draft->label) == 0 && key->uses == draft->uses && key->rotation_days == draft->rotation_days &&
+           strcmp(key->policy_text, draft->policy_text) == 0;
 }
 
 bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
@@ -180,7 +206,7 @@ bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_TRY(draft_of(daemon, job, &draft));
     if (!bw_ok(bw_registry_key(daemon->registry, &draft.name.tenant, &draft.name.id, &before)))
-        return make(daemon, job, &draft);
+        return draft.origin == BW_ORIGIN_IMPORTED ? announce(daemon, job, &draft) : make(daemon, job, &draft);
     job->entry.record.has_key = true;
     job->entry.record.key     = draft.name.id;
     bw_result result = is_same(before, &draft) ? answer(job, before) : bw_fail_at(BW_REQUEST_REUSED, "request_id", "it made another key");
@@ -190,58 +216,16 @@ bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
 
 /* ---- RotateKey ---- */
 
-static bw_result add_version(struct bw_key *draft, const void *how)
-{
-    struct bw_key_version *versions = (struct bw_key_version *)(uintptr_t)how; /* room for one more; the new one is last */
-    size_t count = draft->version_count;
-
-    BW_CHECK(count == 0 || draft->versions[count - 1].number + 1 == versions[count].number, BW_CONFLICT, "the key was rotated meanwhile");
-    memcpy(versions, draft->versions, count * sizeof *versions);
-    for (size_t i = 0; i < count; i++)
-        if (versions[i].state == BW_VERSION_PRIMARY)
-            versions[i].state = BW_VERSION_DECRYPT_ONLY;
-    draft->versions      = versions;
-    draft->version_count = count + 1;
-    return bw_success();
-}
-
-static bw_result rotate(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key *key, const struct bw_key **ret_key)
-{
-    struct bw_token *token = bw_grant_tenant(job->grant)->token;
-    size_t count = key->version_count;
-    struct bw_key_version *versions = bw_arena_alloc(&job->call->arena, (count + 1) * sizeof *versions);
-    struct bw_key_change what = { .action = BW_KEY_ROTATE, .alter = add_version, .how = versions };
-    enum bw_key_state next;
-
-    BW_CHECK(versions != NULL, BW_NO_MEMORY, "key versions");
-    BW_CHECK(token != NULL, BW_TENANT_SEALED, "the tenant has no open token");
-    BW_TRY(bw_key_state_next(key->state, BW_KEY_ROTATE, &next));
-    BW_CHECK(count > 0 && key->origin == BW_ORIGIN_GENERATED, BW_KEY_STATE, "only generated keys rotate by themselves");
-    uint32_t number = key->versions[count - 1].number + 1;
-    BW_TRY(bw_make_version(token, key->spec, &key->name, number, &job->call->arena, &versions[count]));
-    job->entry.record.key_version = number;
-    bw_result result = bw_change_key(daemon, &key->name.tenant, &key->name.id, &what, ret_key);
-    if (!bw_ok(result))
-        (void)bw_hsm_destroy(token, &key->name.id, number); /* should that fail too, the next start finds the intent */
-    return result;
-}
-
-/* Two that rotate the same key come one after the other, each from what the one before left. */
 bw_result bw_op_rotate_key(struct bw_daemon *daemon, struct bw_job *job)
 {
-    const struct bw_key *granted = bw_grant_key(job->grant), *now = NULL, *rotated = NULL;
+    const struct bw_key *granted = bw_grant_key(job->grant), *rotated = NULL;
     enum bw_key_state next;
 
     BW_TRY(bw_key_state_next(granted->state, BW_KEY_ROTATE, &next));
     BW_TRY(bw_intent_write(daemon, job, &granted->name.id, 0));
-    bw_registry_begin_making(daemon->registry);
-    bw_result result = bw_registry_key(daemon->registry, &granted->name.tenant, &granted->name.id, &now);
-    if (bw_ok(result))
-        result = rotate(daemon, job, now, &rotated);
-    bw_registry_end_making(daemon->registry);
-    if (bw_ok(result))
-        result = answer(job, rotated);
-    bw_key_unref(now);
+    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, &job->call->arena, &rotated));
+    job->entry.record.key_version = bw_key_primary(rotated)->number;
+    bw_result result = answer(job, rotated);
     bw_key_unref(rotated);
     return result;
 }
@@ -261,21 +245,21 @@ bw_result bw_op_enable_key(struct bw_daemon *daemon, struct bw_job *job)
 }
 
 /* Once the registry says so nothing more is released; the copies in the HSM go as well. */
-static void cut_off(struct bw_daemon *daemon, const struct bw_key *key)
+static void cut_off(struct bw_daemon *daemon, const struct bw_key *key, enum bw_code reason)
 {
     const struct bw_tenant_info *tenant;
 
     if (!bw_ok(bw_registry_tenant(daemon->registry, &key->name.tenant, &tenant)))
         return;
     if (tenant->token != NULL)
-        bw_hsm_forget(tenant->token, &key->name.id);
+        bw_hsm_forget(tenant->token, &key->name.id, reason);
     bw_tenant_info_unref(tenant);
 }
 
 bw_result bw_op_disable_key(struct bw_daemon *daemon, struct bw_job *job)
 {
     BW_TRY(change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_DISABLE }));
-    cut_off(daemon, bw_grant_key(job->grant));
+    cut_off(daemon, bw_grant_key(job->grant), BW_KEY_DISABLED);
     return bw_success();
 }
 
@@ -297,7 +281,7 @@ bw_result bw_op_schedule_deletion(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK_AT(days >= BW_DELETION_DAYS_MIN && days <= BW_DELETION_DAYS_MAX, BW_BAD_ARGUMENT, "days", "not 7 to 90");
     BW_TRY(change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_SCHEDULE, .alter = put_off, .how = &when }));
-    cut_off(daemon, bw_grant_key(job->grant));
+    cut_off(daemon, bw_grant_key(job->grant), BW_KEY_STATE);
     return bw_success();
 }
 
@@ -321,6 +305,18 @@ struct update { const Bailiwick__V1__UpdateKeyRequest *request; struct bw_text_p
 static bw_result set_label(struct bw_key *draft, const struct update *u)       { draft->label = u->request->label; return bw_success(); }
 static bw_result set_cka_id(struct bw_key *draft, const struct update *u)      { draft->cka_id = bw_wire_bytes(u->request->cka_id); return bw_success(); }
 static bw_result set_description(struct bw_key *draft, const struct update *u) { draft->description = u->request->description; return bw_success(); }
+
+static bw_result set_rotation(struct bw_key *draft, const struct update *u)    { draft->rotation_days = u->request->rotation_days; return bw_success(); }
+
+static bw_result set_minimum(struct bw_key *draft, const struct update *u)
+{
+    const struct bw_key_version *primary = bw_key_primary(draft);
+    uint32_t minimum = u->request->minimum_version;
+
+    BW_CHECK_AT(minimum == 0 || (primary != NULL && minimum <= primary->number), BW_BAD_ARGUMENT, "minimum_version", "newer than the primary version");
+    draft->minimum_version = minimum;
+    return bw_success();
+}
 
 static bw_result set_aliases(struct bw_key *draft, const struct update *u)
 {
@@ -347,12 +343,14 @@ static bw_result set_uses(struct bw_key *draft, const struct update *u)
 }
 
 static const struct { const char *name; bw_result (*set)(struct bw_key *, const struct update *); } updates[] = {
-    { "label",       set_label       },
-    { "cka_id",      set_cka_id      },
-    { "description", set_description },
-    { "aliases",     set_aliases     },
-    { "tags",        set_tags        },
-    { "uses",        set_uses        },
+    { "label",         set_label       },
+    { "cka_id",        set_cka_id      },
+    { "description",   set_description },
+    { "aliases",       set_aliases     },
+    { "tags",          set_tags        },
+    { "uses",          set_uses        },
+    { "rotation_days", set_rotation    },
+    { "minimum_version", set_minimum   },
 };
 
 static bw_result update_field(struct bw_key *draft, const struct update *u, const char *field)

@@ -1,31 +1,16 @@
-/* Audit.Query: a tenant's own log for its custodians and auditors, the region's own log for its operators. The log is
- * found by the caller's certificate, never by anything in the request, so there is no way to ask for another's. */
+/* Audit.Query: records of a log by key, principal, operation, outcome, time and request. */
 #include <string.h>
 
 #include "audit.h"
 #include "bailiwick/v1/audit.pb-c.h"
 #include "daemon.h"
+#include "op_audit.h"
 #include "stages.h"
 #include "wire.h"
 
 typedef Bailiwick__V1__QueryRequest query_request;
 typedef Bailiwick__V1__QueryReply   query_reply;
 typedef Bailiwick__V1__Record       record_message;
-
-/* ---- whose log ---- */
-
-static bw_result choose_log(struct bw_daemon *daemon, const struct bw_job *job, bool region, uint32_t *ret_log)
-{
-    const struct bw_identity *identity = &job->caller.identity;
-
-    if (identity->role == BW_ROLE_OPERATOR) {
-        BW_CHECK_AT(region, BW_NOT_PERMITTED, "region", "operators read the region's own log only");
-        *ret_log = 0;
-        return bw_success();
-    }
-    BW_CHECK_AT(!region, BW_NOT_PERMITTED, "region", "only operators read the region's own log");
-    return bw_audit_log_of(daemon->audit, &identity->tenant, ret_log);
-}
 
 /* ---- request to query ---- */
 
@@ -52,9 +37,8 @@ static bw_result take_operations(const query_request *request, struct bw_arena *
 
     BW_CHECK(operations != NULL, BW_NO_MEMORY, "query");
     for (size_t i = 0; i < request->n_operations; i++) {
-        const struct bw_method *method = bw_method_by_name(request->operations[i]);
-        BW_CHECK_AT(method != NULL, BW_BAD_ARGUMENT, "operations", "there is no such method");
-        operations[i] = (uint32_t)method->number;
+        operations[i] = bw_operation_number(request->operations[i]);
+        BW_CHECK_AT(operations[i] != 0, BW_BAD_ARGUMENT, "operations", "there is no such operation");
     }
     query->operations      = operations;
     query->operation_count = request->n_operations;
@@ -154,10 +138,12 @@ bw_result bw_op_query(struct bw_daemon *daemon, struct bw_job *job)
     struct bw_audit_found found;
     query_reply          *reply;
 
-    BW_TRY(choose_log(daemon, job, request->region, &query.log));
+    BW_TRY(bw_op_audit_log(daemon, job, request->region, &query.log));
     BW_TRY(take_query(daemon, job, request, &query));
     BW_TRY(bw_audit_find(daemon->audit, &query, &job->call->arena, &found));
     BW_TRY(reply_of(&found, bw_audit_origin(daemon->audit, query.log), &job->call->arena, &reply));
+    if (request->checkpoint)
+        BW_TRY(bw_op_audit_checkpoint(daemon, job, query.log, request->checkpoint_size, request->checkpoint_size, &reply->checkpoint));
 
     job->reply.message = &reply->base;
     return bw_success();

@@ -1,9 +1,9 @@
 /* Stage operate: what was granted is done. */
 #include <time.h>
 
+#include "audit.h"
 #include "authorise.h"
 #include "daemon.h"
-#include "dedup.h"
 #include "dedup.h"
 #include "hsm.h"
 #include "stages.h"
@@ -50,17 +50,24 @@ static bw_result check_mechanism(struct bw_daemon *daemon, const struct bw_job *
     const struct bw_mechanism_row *mechanism = job->request.mechanism.row;
     unsigned use = job->method->use ? job->method->use : BW_USE_GENERATE;
 
-    if (mechanism == NULL)
-        return bw_success();
+    if (mechanism == NULL || job->method->number == BW_METHOD_NR(ImportKeyMaterial))
+        return bw_success(); /* an import's mechanism is the wrapping key's, and its operation looks at it */
     BW_CHECK_AT((mechanism->uses & use) != 0, BW_MECHANISM_INVALID, "mechanism.type", "not for this operation");
     BW_TRY(check_key_fits(mechanism, bw_grant_key(job->grant)));
     BW_CHECK_AT(bw_hsm_offers(daemon->hsm, mechanism->type, use), BW_MECHANISM_INVALID, "mechanism.type", "this region's HSM does not do it");
     return bw_success();
 }
 
+/* Nothing is done that could not be recorded, or not under its time. */
+static bw_result check_log(struct bw_daemon *daemon, const struct bw_job *job)
+{
+    return job->method->effect == BW_EFFECT_READS ? bw_success() : bw_audit_health(daemon->audit);
+}
+
 bw_result bw_operate(struct bw_daemon *daemon, struct bw_job *job)
 {
     BW_TRY(check_wanted(job));
+    BW_TRY(check_log(daemon, job));
     BW_TRY(check_mechanism(daemon, job));
     if (job->method->effect == BW_EFFECT_CHANGES)
         return bw_dedup_run(daemon, job, operations[job->method->number]);

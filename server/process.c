@@ -41,6 +41,7 @@ void bw_process_prepare(void)
         (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
     raise_descriptors();
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
 }
 
 /* ---- is anybody there ---- */

@@ -6,6 +6,7 @@
 
 #include "audit.h"
 #include "change.h"
+#include "destruction.h"
 #include "hsm.h"
 #include "method.h"
 
@@ -133,7 +134,22 @@ static bw_result resolve_making(struct bw_daemon *daemon, const struct intent *i
     bool stored = last != NULL && key->generation > intent->record.policy_version;
     if (stored && last->state != BW_VERSION_DESTROYED && !survey.last_found)
         BW_TRY(mark_lost(daemon, key));
-    *ret_outcome = stored && survey.last_found ? BW_OUTCOME_GRANTED : BW_OUTCOME_UNKNOWN;
+    bool waits = last == NULL && key != NULL && intent->record.operation == BW_METHOD_NR(CreateKey); /* for its import */
+    *ret_outcome = waits || (stored && survey.last_found) ? BW_OUTCOME_GRANTED : BW_OUTCOME_UNKNOWN;
+    return bw_success();
+}
+
+/* The store decides: what it calls destroyed has no way back, so its material goes; else nothing has been done yet.
+ * ret_outcome as above. */
+static bw_result resolve_destruction(const struct bw_tenant_info *tenant, const struct bw_key *key, enum bw_outcome *ret_outcome)
+{
+    if (key == NULL || key->state != BW_STATE_DESTROYED)
+        return bw_success();
+    *ret_outcome = 0;
+    if (tenant->token == NULL)
+        return bw_success();
+    BW_TRY(bw_destruction_of_material(tenant->token, key));
+    *ret_outcome = BW_OUTCOME_GRANTED;
     return bw_success();
 }
 
@@ -152,8 +168,11 @@ static bw_result resolve(struct bw_daemon *daemon, const struct intent *intent, 
         return bw_success();
     if (!bw_ok(bw_registry_key(daemon->registry, &tenant->name, &record->key, &key)))
         key = NULL;
-    if (record->operation == BW_METHOD_NR(CreateKey) || record->operation == BW_METHOD_NR(RotateKey))
+    if (record->operation == BW_METHOD_NR(CreateKey) || record->operation == BW_METHOD_NR(RotateKey) ||
+        record->operation == BW_METHOD_NR(ImportKeyMaterial))
         result = resolve_making(daemon, intent, tenant, key, ret_outcome);
+    else if (record->operation == BW_DEED_NR(DestroyKey))
+        result = resolve_destruction(tenant, key, ret_outcome);
     else if (key != NULL && key->generation > record->policy_version)
         *ret_outcome = BW_OUTCOME_GRANTED; /* the store has moved on from what the intent saw */
     bw_key_unref(key);
@@ -216,6 +235,14 @@ bw_result bw_recovery_go_on(struct bw_daemon *daemon, struct bw_recovery *recove
 {
     (void)pthread_mutex_lock(&recovery->lock);
     bw_result result = go_through(daemon, recovery, tenant);
+    (void)pthread_mutex_unlock(&recovery->lock);
+    return result;
+}
+
+bw_result bw_recovery_wait(struct bw_recovery *recovery, const struct bw_record *record)
+{
+    (void)pthread_mutex_lock(&recovery->lock);
+    bw_result result = collect(recovery, record->log, record->intent_index - 1, record);
     (void)pthread_mutex_unlock(&recovery->lock);
     return result;
 }

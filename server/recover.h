@@ -3,6 +3,7 @@
 #define BW_SERVER_RECOVER_H
 
 #include "daemon.h"
+#include "record.h"
 #include "registry.h"
 
 struct bw_recovery;
@@ -13,8 +14,12 @@ bw_result bw_recovery_start(struct bw_daemon *daemon, struct bw_recovery **ret_r
 void      bw_recovery_free(struct bw_recovery *recovery);
 BW_DEFINE_AUTO(recovery)
 
-/* When a tenant's token was opened later: what waited for it. Holds a lock of its own over HSM and log, outermost. */
+/* What waits is looked at again: for a tenant whose token was opened later, or for all (tenant NULL). Holds a lock of its own
+ * over HSM and log, outermost. */
 bw_result bw_recovery_go_on(struct bw_daemon *daemon, struct bw_recovery *recovery, const bw_tenant *tenant);
+
+/* An intent whose outcome cannot be told yet joins those that wait. The record has its intent_index and log. */
+bw_result bw_recovery_wait(struct bw_recovery *recovery, const struct bw_record *record);
 
 size_t bw_recovery_open(struct bw_recovery *recovery); /* how many wait */
 

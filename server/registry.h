@@ -26,11 +26,13 @@ enum bw_key_state     { BW_STATE_PENDING_IMPORT = 1, BW_STATE_ENABLED, BW_STATE_
 enum bw_version_state { BW_VERSION_PRIMARY = 1, BW_VERSION_DECRYPT_ONLY, BW_VERSION_DESTROYED };
 enum bw_key_origin    { BW_ORIGIN_GENERATED = 1, BW_ORIGIN_IMPORTED };
 
-/* Encryptions with a random nonce, counted per key version and shared by all its snapshots: budget.h. */
+/* What is counted per key version while it is used, shared by all its snapshots: encryptions with a random nonce (budget.h),
+ * and when it was last used, which the store learns later (housekeeping.h). */
 struct bw_budget {
     atomic_uint              references;
     atomic_uint_least64_t    taken;      /* so far; starts at what was reserved, so a crash never gives uses back */
     atomic_uint_least64_t    reserved;   /* in the store: never less than what was taken and granted */
+    atomic_int_least64_t     last_used_us, last_kept_us; /* to the second; and what the store has of it */
 };
 
 struct bw_key_version {
@@ -39,6 +41,7 @@ struct bw_key_version {
     int64_t               created_us;
     bw_bytes              public_key;  /* SubjectPublicKeyInfo, DER; empty for secret keys */
     uint64_t              reserved;    /* of a draft without budget: where the budget starts */
+    int64_t               last_used_us; /* of a draft without budget: as the store knew it */
     struct bw_budget     *budget;
 };
 
@@ -64,6 +67,8 @@ struct bw_key {
     struct bw_rules           *rules;         /* owns the two above; keys with the same text share it */
     int64_t                    created_us;
     int64_t                    deletion_us;   /* BW_STATE_PENDING_DELETION: not before; else 0 */
+    uint32_t                   rotation_days; /* 0: not for its age */
+    uint32_t                   minimum_version; /* older ones are of no use; 0: all are */
     uint64_t                   generation;    /* counts every change */
     struct bw_key_version     *versions;      size_t version_count; /* ascending */
 };
@@ -79,6 +84,7 @@ static inline void bw_key_free(struct bw_key *key) { bw_key_unref(key); }
 BW_DEFINE_AUTO(key)
 const struct bw_key_version *bw_key_primary(const struct bw_key *key);                    /* NULL: none yet */
 const struct bw_key_version *bw_key_version_of(const struct bw_key *key, uint32_t number); /* 0: primary; NULL: no such, or destroyed */
+void     bw_key_note_use(const struct bw_key_version *version, int64_t now_us);           /* any thread */
 bw_bytes bw_key_cka_id(const struct bw_key *key);                                         /* as clients see it; borrowed from key */
 
 enum bw_tenant_state { BW_TENANT_STATE_ACTIVE = 1, BW_TENANT_STATE_SEALED };

@@ -37,7 +37,9 @@ CREATE TABLE key (
     policy      TEXT    NOT NULL,
     created_us  INTEGER NOT NULL,
     deletion_us INTEGER NOT NULL,
-    generation  INTEGER NOT NULL
+    generation  INTEGER NOT NULL,
+    rotation_days INTEGER NOT NULL,            -- 0: not for its age
+    minimum_version INTEGER NOT NULL           -- older ones are of no use
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE key_version (
@@ -47,6 +49,7 @@ CREATE TABLE key_version (
     created_us INTEGER NOT NULL,
     public_key BLOB    NOT NULL,
     reserved   INTEGER NOT NULL DEFAULT 0,     -- uses set aside: budget.h
+    last_used_us INTEGER NOT NULL DEFAULT 0,   -- as of the last housekeeping
     PRIMARY KEY (key, number)
 ) STRICT, WITHOUT ROWID;
 

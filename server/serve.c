@@ -46,8 +46,10 @@ static void confirm(struct bw_audit_entry *entry)
     struct bw_job *job = (struct bw_job *)entry;
     bw_result still = bw_authorise_again(job->daemon, job);
 
-    if (bw_ok(still))
+    if (bw_ok(still)) {
+        bw_grant_note_use(job->grant);
         return;
+    }
     job->result = still;
     job->stage  = "confirm";
     bw_reply_withhold(&job->reply);

@@ -96,6 +96,8 @@ static struct bw_budget *budget_of(const struct bw_key_version *version)
     atomic_init(&budget->references, 1);
     atomic_init(&budget->taken, version->reserved);
     atomic_init(&budget->reserved, version->reserved);
+    atomic_init(&budget->last_used_us, version->last_used_us);
+    atomic_init(&budget->last_kept_us, version->last_used_us);
     return budget;
 }
 
@@ -187,6 +189,15 @@ const struct bw_key_version *bw_key_version_of(const struct bw_key *key, uint32_
         if (key->versions[i].number == number && key->versions[i].state != BW_VERSION_DESTROYED)
             return &key->versions[i];
     return NULL;
+}
+
+/* Written once a second at most, so that threads that use one key do not fight for the line. */
+void bw_key_note_use(const struct bw_key_version *version, int64_t now_us)
+{
+    int64_t before = atomic_load_explicit(&version->budget->last_used_us, memory_order_relaxed);
+
+    if (now_us - before >= 1000000)
+        atomic_store_explicit(&version->budget->last_used_us, now_us, memory_order_relaxed);
 }
 
 bw_bytes bw_key_cka_id(const struct bw_key *key)

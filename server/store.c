@@ -129,6 +129,7 @@ static bw_result store_new(struct bw_store **ret_store)
 
     BW_CHECK(store != NULL, BW_NO_MEMORY, "store");
     (void)pthread_mutex_init(&store->lock, NULL);
+    (void)pthread_cond_init(&store->released, NULL);
     *ret_store = store;
     return bw_success();
 }
@@ -140,6 +141,7 @@ void bw_store_close(struct bw_store *store)
     for (size_t i = 0; i < BW_SQL_COUNT; i++)
         (void)sqlite3_finalize(store->statements[i]);
     (void)sqlite3_close(store->db);
+    (void)pthread_cond_destroy(&store->released);
     (void)pthread_mutex_destroy(&store->lock);
     free(store);
 }

@@ -62,8 +62,21 @@ bw_result bw_store_find_request(struct bw_store *store, const bw_tenant *tenant,
 bw_result bw_store_keep_request(struct bw_store *store, const bw_tenant *tenant, bw_bytes request_id, const uint8_t digest[static 32],
                                 bw_bytes reply, int64_t now_us);
 
+/* One at a time is at work for a request id: claiming waits while another has it. Bounded by what the other does. The claim
+ * is the caller's and stays where it is until it is released; nothing is on disk, a crash releases all. */
+struct bw_request_claim {
+    const bw_tenant         *tenant;
+    const uint8_t           *request_id; /* BW_REQUEST_ID_LEN bytes */
+    struct bw_request_claim *next;       /* the store's */
+};
+void bw_store_claim_request(struct bw_store *store, struct bw_request_claim *claim);
+void bw_store_release_request(struct bw_store *store, struct bw_request_claim *claim);
+
 /* Reserves use-budget of a key version ahead of use, so that a crash never gives uses back: the stored count becomes
  * at least up_to. BW_NO_SUCH_KEY. */
 bw_result bw_store_reserve_uses(struct bw_store *store, const bw_key_id *key, uint32_t version, uint64_t up_to);
+
+/* When a key version was last used; never goes back. */
+bw_result bw_store_keep_last_use(struct bw_store *store, const bw_key_id *key, uint32_t version, int64_t last_used_us);
 
 #endif

@@ -12,7 +12,8 @@ static bw_result put_row(struct bw_store *store, const struct bw_key *key)
     const struct bw_query_value values[] = {
         bw_query_id(key->name.id.bytes), bw_query_text(key->name.tenant.text), bw_query_count(key->generation),
         bw_query_text(key->label), bw_query_blob(key->cka_id), bw_query_number(key->uses), bw_query_number(key->state),
-        bw_query_text(key->description), bw_query_text(key->policy_text), bw_query_number(key->deletion_us),
+        bw_query_text(key->description), bw_query_text(key->policy_text), bw_query_number(key->deletion_us), bw_query_number(key->rotation_days),
+        bw_query_number(key->minimum_version),
         /* what never changes */
         bw_query_number(key->spec->spec), bw_query_number(key->origin), bw_query_text(key->owner), bw_query_number(key->created_us),
     };
@@ -91,6 +92,20 @@ bw_result bw_store_reserve_uses(struct bw_store *store, const bw_key_id *key, ui
     return bw_store_change(store, reserve_uses, &(struct reservation){ key, version, up_to });
 }
 
+struct last_use { const bw_key_id *key; uint32_t version; int64_t last_used_us; };
+
+static bw_result keep_last_use(struct bw_store *store, const void *what)
+{
+    const struct last_use *use = what;
+    return bw_query_run(store, BW_SQL_KEEP_LAST_USE,
+                        BW_SQL_VALUES(bw_query_id(use->key->bytes), bw_query_number(use->version), bw_query_number(use->last_used_us)), NULL);
+}
+
+bw_result bw_store_keep_last_use(struct bw_store *store, const bw_key_id *key, uint32_t version, int64_t last_used_us)
+{
+    return bw_store_change(store, keep_last_use, &(struct last_use){ key, version, last_used_us });
+}
+
 /* ---- reading: the lists of one key, then the key ---- */
 
 /* Reads the rows of one key's list into an array in the arena. */
@@ -108,6 +123,7 @@ static bw_result read_version(struct bw_store *store, struct bw_arena *arena, vo
     version->state      = (enum bw_version_state)bw_query_get_number(store, BW_SQL_VERSIONS_OF, 1);
     version->created_us = bw_query_get_number(store, BW_SQL_VERSIONS_OF, 2);
     version->reserved   = (uint64_t)bw_query_get_number(store, BW_SQL_VERSIONS_OF, 4);
+    version->last_used_us = bw_query_get_number(store, BW_SQL_VERSIONS_OF, 5);
     return bw_query_copy_bytes(store, BW_SQL_VERSIONS_OF, 3, arena, &version->public_key);
 }
 
@@ -198,6 +214,8 @@ static bw_result read_key(struct bw_store *store, struct bw_arena *arena, struct
     draft->created_us  = bw_query_get_number(store, sql, 11);
     draft->deletion_us = bw_query_get_number(store, sql, 12);
     draft->generation  = (uint64_t)bw_query_get_number(store, sql, 13);
+    draft->rotation_days   = (uint32_t)bw_query_get_number(store, sql, 14);
+    draft->minimum_version = (uint32_t)bw_query_get_number(store, sql, 15);
     BW_CHECK(draft->spec != NULL, BW_STORE_UNAVAILABLE, "a key in the store is of a kind that this daemon does not know");
     return read_lists(store, arena, draft);
 }

@@ -1,5 +1,41 @@
 /* Answers to changes, kept so that a retry gets the first one again. */
+#include <string.h>
+
 #include "store_sql.h"
+
+/* ---- at work ---- */
+
+static bool is_claimed(const struct bw_store *store, const struct bw_request_claim *claim)
+{
+    for (const struct bw_request_claim *at = store->claims; at != NULL; at = at->next)
+        if (bw_tenant_equal(at->tenant, claim->tenant) && memcmp(at->request_id, claim->request_id, BW_REQUEST_ID_LEN) == 0)
+            return true;
+    return false;
+}
+
+void bw_store_claim_request(struct bw_store *store, struct bw_request_claim *claim)
+{
+    (void)pthread_mutex_lock(&store->lock);
+    while (is_claimed(store, claim))
+        (void)pthread_cond_wait(&store->released, &store->lock);
+    claim->next   = store->claims;
+    store->claims = claim;
+    (void)pthread_mutex_unlock(&store->lock);
+}
+
+void bw_store_release_request(struct bw_store *store, struct bw_request_claim *claim)
+{
+    struct bw_request_claim **at = &store->claims;
+
+    (void)pthread_mutex_lock(&store->lock);
+    while (*at != claim)
+        at = &(*at)->next;
+    *at = claim->next;
+    (void)pthread_cond_broadcast(&store->released);
+    (void)pthread_mutex_unlock(&store->lock);
+}
+
+/* ---- answered ---- */
 
 static bw_result read_request(struct bw_store *store, const uint8_t digest[static 32], struct bw_arena *arena, bool *ret_found, bw_bytes *ret_reply)
 {

@@ -19,6 +19,8 @@ struct bw_store {
     sqlite3        *db;
     sqlite3_stmt   *statements[BW_SQL_COUNT];
     bw_region       region;
+    struct bw_request_claim *claims;
+    pthread_cond_t           released; /* a claim was */
 };
 
 /* A parameter. Borrowed until the statement has run. */

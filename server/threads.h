@@ -7,7 +7,9 @@
  *                         the audit log once for all of them    the queue; the audit log's commit
  * worker       workers    a call at a time, a Batch as a whole  the HSM, the store, the audit log's commit
  * vitals       1          what health says                      the HSM, the store
- * indexer      1          the query index                       its own database
+ * indexer      1          the query index, the logs' trees      its own database
+ * notary       1          the guard file; signs checkpoints     the HSM, the index, the guard file
+ * housekeeper  1          what falls due by itself              the HSM, the store, the audit log's commit
  * gRPC's own   a few      sockets; let go of replies' bytes,    the files of [tls] being read anew
  *                         which frees the call; ask for certificates in handshakes
  *
@@ -16,7 +18,8 @@
  *   recovery, making, changes, store, registry (write), hsm token, audit queue, registry (read), hsm session, worker queue, trust, log
  * making and changes are the registry's: who adds key material, who changes a key or tenant. Making alone is held over the
  * HSM's work. Nobody holds a lock while he calls bw_audit_flush or bw_audit_write, but for recovery, which nothing that
- * waits for a record ever takes. */
+ * waits for a record ever takes. A request's claim (store.h) is no lock but comes before all of them: only workers wait for
+ * it, and who has it is at work. */
 #ifndef BW_SERVER_THREADS_H
 #define BW_SERVER_THREADS_H
 

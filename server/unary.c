@@ -46,13 +46,14 @@ struct unary {
 
 /* ---- the end ---- */
 
+/* The C core calls it from threads of its own: what they may read is ordered by the count alone. */
 static void release(void *self)
 {
     struct unary *unary = self;
-    struct bw_listener *listener = unary->listener;
 
     if (atomic_fetch_sub_explicit(&unary->references, 1, memory_order_acq_rel) != 1)
         return;
+    struct bw_listener *listener = unary->listener;
     bw_arena_clear(&unary->call.arena);
     grpc_slice_unref(unary->message);
     grpc_auth_context_release(unary->peer);
@@ -91,7 +92,7 @@ static grpc_byte_buffer *reply_buffer(struct unary *unary, bw_bytes reply)
     grpc_slice slice = grpc_empty_slice();
 
     if (reply.len > 0) {
-        atomic_fetch_add_explicit(&unary->references, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&unary->references, 1, memory_order_release);
         slice = grpc_slice_new_with_user_data((void *)(uintptr_t)reply.data, reply.len, release, unary);
     }
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);

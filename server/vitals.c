@@ -74,6 +74,7 @@ static void *watch(void *self)
     struct bw_vitals *vitals = self;
     struct timespec next;
 
+    (void)pthread_setname_np(pthread_self(), "bw-vitals");
     (void)clock_gettime(CLOCK_MONOTONIC, &next);
     (void)pthread_mutex_lock(&vitals->lock);
     while (!vitals->stopping) {

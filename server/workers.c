@@ -41,6 +41,7 @@ static void *work(void *self)
     struct bw_workers *workers = self;
     struct bw_call *call;
 
+    (void)pthread_setname_np(pthread_self(), "bw-worker");
     while ((call = take_call(workers)) != NULL) {
         bw_serve_resume(call);
         bw_audit_flush(workers->daemon->audit);

@@ -46,7 +46,7 @@ static bw_result check_operations(struct bw_cli *cli, char *const *operations, s
 {
     for (size_t i = 0; i < count; i++) {
         bw_cli_about(cli, "--operation %s", operations[i]);
-        BW_CHECK(bw_method_by_name(operations[i]) != NULL, BW_BAD_ARGUMENT, "no such method; bailiwick(1) lists them");
+        BW_CHECK(bw_operation_number(operations[i]) != 0, BW_BAD_ARGUMENT, "no such method; bailiwick(1) lists them");
     }
     cli->about[0] = '\0';
     return bw_success();

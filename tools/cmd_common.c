@@ -17,16 +17,22 @@ char *bw_cmd_text(const struct bw_cli *cli, const char *option)
 
 /* ---- calling ---- */
 
+bw_result bw_cmd_show(struct bw_cli *cli, const ProtobufCMessage *reply)
+{
+    json_t *json = bw_message_json(reply);
+
+    BW_CHECK(json != NULL, BW_NO_MEMORY, "reply");
+    bw_result result = bw_show(cli, json);
+    json_decref(json);
+    return result;
+}
+
 bw_result bw_cmd_call_and_show(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMessage *request)
 {
     ProtobufCMessage *reply;
 
     BW_TRY(bw_cli_call(cli, method, request, &reply));
-    json_t *json = bw_message_json(reply);
-    BW_CHECK(json != NULL, BW_NO_MEMORY, "reply");
-    bw_result result = bw_show(cli, json);
-    json_decref(json);
-    return result;
+    return bw_cmd_show(cli, reply);
 }
 
 /* prints one page and remembers where the next begins; "" ends */

@@ -10,6 +10,9 @@
 /* Empty where the option was not given: what a message expects. */
 char *bw_cmd_text(const struct bw_cli *cli, const char *option);
 
+/* Shows a whole reply. */
+bw_result bw_cmd_show(struct bw_cli *cli, const ProtobufCMessage *reply);
+
 /* Calls and shows the whole reply. */
 bw_result bw_cmd_call_and_show(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMessage *request);
 

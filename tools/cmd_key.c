@@ -14,12 +14,16 @@ enum { POLICY_MAX = 64 * 1024 };
     { "cka-id",      BW_OPTION_TEXT, "HEX",        "CKA_ID; else the key's own id" },                                           \
     { "description", BW_OPTION_TEXT, "TEXT",       "for people" },                                                              \
     { "alias",       BW_OPTION_MANY, "NAME",       "another name for it, unique in the tenant" },                               \
-    { "tag",         BW_OPTION_MANY, "NAME=VALUE", "for searching and billing" }
+    { "tag",         BW_OPTION_MANY, "NAME=VALUE", "for searching and billing" },                                              \
+    { "rotation-days", BW_OPTION_TEXT, "DAYS",     "make a new version when the newest is so old; 0: not for its age" }
+#define MINIMUM_OPTION \
+    { "minimum-version", BW_OPTION_TEXT, "NUMBER", "older versions are of no use, until it is lowered; 0: all are" }
 
 struct description {
     int                *uses;
     char              **aliases;
     size_t              uses_count, aliases_count;
+    uint32_t            rotation_days;
     ProtobufCBinaryData cka_id;
     struct bw_pairs     tags;
 };
@@ -29,6 +33,7 @@ static bw_result read_description(struct bw_cli *cli, struct description *ret)
     BW_TRY(bw_cmd_enums(cli, "use", &bailiwick__v1__key_use__descriptor, &ret->uses, &ret->uses_count));
     BW_TRY(bw_cmd_texts(cli, "alias", BW_ALIASES_MAX, &ret->aliases, &ret->aliases_count));
     BW_TRY(bw_cmd_hex(cli, "cka-id", BW_CKA_ID_MAX, &ret->cka_id));
+    BW_TRY(bw_cmd_number(cli, "rotation-days", BW_ROTATION_DAYS_MAX, &ret->rotation_days));
     return bw_pairs_read(cli, "tag", BW_TAGS_MAX, BW_TAG_MAX, &ret->tags);
 }
 
@@ -38,6 +43,7 @@ static bw_result read_description(struct bw_cli *cli, struct description *ret)
         (request)->label       = bw_cmd_text(cli, "label");                  \
         (request)->description = bw_cmd_text(cli, "description");            \
         (request)->cka_id      = (d)->cka_id;                                \
+        (request)->rotation_days = (d)->rotation_days;                       \
         (request)->uses        = (Bailiwick__V1__KeyUse *)(void *)(d)->uses; \
         (request)->n_uses      = (d)->uses_count;                            \
         (request)->aliases     = (d)->aliases;                               \
@@ -49,6 +55,7 @@ static bw_result read_description(struct bw_cli *cli, struct description *ret)
 const struct bw_option bw_cmd_key_create_options[] = {
     { "spec",   BW_OPTION_NEEDED, "SPEC", "AES_256, RSA_2048, EC_P256 ...: 'bailiwick describe' shows all" },
     DESCRIPTION_OPTIONS,
+    { "imported", BW_OPTION_FLAG, NULL,   "make none: its material will be imported" },
     { "policy", BW_OPTION_TEXT,   "FILE", "key policy in JSON; else every application of the tenant in the home region" },
     { 0 }
 };
@@ -64,19 +71,23 @@ bw_result bw_cmd_key_create(struct bw_cli *cli)
     BW_TRY(read_description(cli, &description));
     DESCRIBE(&request, cli, &description);
     request.spec = (Bailiwick__V1__KeySpec)spec;
+    if (bw_args_flag(&cli->args, "imported"))
+        request.origin = BAILIWICK__V1__KEY_ORIGIN__IMPORTED;
     if (policy != NULL)
         BW_TRY(bw_cmd_load_text(cli, policy, POLICY_MAX, &request.policy));
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(CreateKey), &request.base);
 }
 
-const struct bw_option bw_cmd_key_update_options[] = { DESCRIPTION_OPTIONS, { 0 } };
+const struct bw_option bw_cmd_key_update_options[] = { DESCRIPTION_OPTIONS, MINIMUM_OPTION, { 0 } };
 
 /* an option that was given names a field that is to be set, be it to nothing */
-static size_t collect_fields(const struct bw_cli *cli, char *fields[static 6])
+static size_t collect_fields(const struct bw_cli *cli, char *fields[static 8])
 {
     static const struct { const char *option, *field; } rows[] = {
         { "use", "uses" }, { "label", "label" }, { "cka-id", "cka_id" },
         { "description", "description" }, { "alias", "aliases" }, { "tag", "tags" },
+        { "rotation-days", "rotation_days" },
+        { "minimum-version", "minimum_version" },
     };
     size_t count = 0;
 
@@ -90,10 +101,11 @@ bw_result bw_cmd_key_update(struct bw_cli *cli)
 {
     Bailiwick__V1__UpdateKeyRequest request = BAILIWICK__V1__UPDATE_KEY_REQUEST__INIT;
     struct description description;
-    char *fields[6];
+    char *fields[8];
 
     request.fields   = fields;
     request.n_fields = collect_fields(cli, fields);
+    BW_TRY(bw_cmd_number(cli, "minimum-version", BW_VERSION_MAX, &request.minimum_version));
     BW_CHECK(request.n_fields > 0, BW_BAD_ARGUMENT, "nothing to change was named; --help tells what can be");
     BW_TRY(read_description(cli, &description));
     DESCRIBE(&request, cli, &description);

@@ -15,10 +15,10 @@
 
 /* ---- fields that say more than their type does ---- */
 
-static json_t *name_of_method(const void *value)
+static json_t *name_of_operation(const void *value)
 {
-    const struct bw_method *method = bw_method_by_number(*(const uint32_t *)value);
-    return method ? json_string(method->name) : json_integer(*(const uint32_t *)value);
+    const char *name = bw_operation_name(*(const uint32_t *)value);
+    return name ? json_string(name) : json_integer(*(const uint32_t *)value);
 }
 
 /* an unknown number has the row of INTERNAL, which would be a lie */
@@ -92,7 +92,7 @@ static json_t *pem_certificate(const void *value)
 typedef json_t *render_fn(const void *value);
 
 static const struct { const ProtobufCMessageDescriptor *message; const char *field; render_fn *render; } special[] = {
-    { &bailiwick__v1__record_essential__descriptor, "operation",  name_of_method    },
+    { &bailiwick__v1__record_essential__descriptor, "operation",  name_of_operation    },
     { &bailiwick__v1__record_essential__descriptor, "reason",     name_of_code      },
     { &bailiwick__v1__record_essential__descriptor, "mechanism",  name_of_mechanism },
     { &bailiwick__v1__key_version__descriptor,      "public_key", pem_public_key    },

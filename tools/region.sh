@@ -10,7 +10,7 @@ die()
     exit 1
 }
 
-# install_missing quickstart|test: the packages of tools/packages that are not there; asks nothing.
+# install_missing quickstart|test|bench: the packages of tools/packages that are not there; asks nothing.
 install_missing()
 {
     local wanted=$1 package purpose
@@ -107,17 +107,19 @@ region_start()
     fi
 }
 
-# region_stop DIR: lets running calls end, and returns when the daemon is gone.
+# region_stop DIR: lets running calls end, and returns when the daemon is gone; fails when it ended badly, as far as this
+# shell is its parent and hears.
 region_stop()
 {
-    local dir=$1 pid
+    local dir=$1 pid status=0
 
     [[ -s $dir/pid ]] || return 0
     pid=$(<"$dir/pid")
-    if kill -TERM "$pid" 2>/dev/null; then
-        tail -f --pid="$pid" /dev/null
-    fi
     rm -f "$dir/pid"
+    kill -TERM "$pid" 2>/dev/null || true # ended already: wait tells how
+    wait "$pid" 2>/dev/null || status=$?
+    ((status == 127)) || return "$status"
+    tail -f -s 0.1 --pid="$pid" /dev/null
 }
 
 # cli_conf FILE HOME PORT CA STEM: the command line tool's configuration. HOME: the region asked; STEM: the certificate used.

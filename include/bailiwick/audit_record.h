@@ -46,4 +46,7 @@ bw_result bw_hasher_mac(struct bw_hasher *hasher, bw_bytes key, const bw_bytes *
 /* Commitment to one class. stored: salt || bytes, as kept; BW_DATA_INVALID when shorter than the salt. */
 bw_result bw_hasher_commit(struct bw_hasher *hasher, enum bw_audit_class class, bw_bytes stored, uint8_t ret_commitment[static BW_AUDIT_HASH_LEN]);
 
+/* The entry of a record, from its classes as stored. Fails as bw_hasher_commit does. */
+bw_result bw_hasher_leaf(struct bw_hasher *hasher, uint64_t index, bw_bytes essential, bw_bytes who, bw_bytes context, struct bw_leaf *ret_leaf);
+
 #endif

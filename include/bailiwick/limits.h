@@ -50,6 +50,9 @@ enum {
     BW_DELETION_DAYS_MIN     = 7,       /* between asking for a key's deletion and it */
     BW_DELETION_DAYS_MAX     = 90,
     BW_DELETION_DAYS_DEFAULT = 30,
+    BW_VERSION_MAX           = 1000000, /* of a key: more than a rotation a minute for a year */
+    BW_ROTATION_DAYS_MAX     = 3650,    /* between automatic rotations */
+    BW_IMPORT_TOKEN_LEN      = 48,      /* expiry, generation, HMAC-SHA-256 */
     BW_PIN_MIN               = 8,       /* a customer-held token's */
 
     BW_DEADLINE_DEFAULT_MS = 5000,      /* PKCS#11 callers name none */
@@ -58,7 +61,9 @@ enum {
 
 /* What one version of a key may encrypt with random nonces of 96 bits: half of what SP 800-38D, 8.3 allows. */
 #define BW_USES_MAX         ((uint64_t)1 << 31)
+#define BW_USES_ROTATE      (BW_USES_MAX / 4 * 3) /* from here on the key is rotated by itself: what is left lasts for hours */
 #define BW_DAY_US           ((int64_t)24 * 3600 * 1000000)
+#define BW_IMPORT_TOKEN_US  BW_DAY_US   /* how long an import token is good */
 #define BW_REQUEST_KEPT_US  BW_DAY_US   /* how long a retry finds its first answer */
 
 #endif

@@ -1,4 +1,5 @@
-/* How fast the audit log takes records, and how long queries take: bench_audit <records> <threads> [<keys>]
+/* How fast the audit log takes records, how long queries and proofs take, and how fast a log is exported and verified:
+ * bench_audit <records> <threads> [<keys>]
  * Each thread writes one record at a time and waits for it, as a caller does. */
 #include <pthread.h>
 #include <sched.h>
@@ -10,6 +11,9 @@
 #include <time.h>
 
 #include "audit.h"
+#include "fake/soft_signer.h"
+#include "tlog_dir.h"
+#include "verify.h"
 
 enum { WINDOW_MAX = 512 };
 
@@ -132,6 +136,100 @@ static void queries(unsigned long count, int64_t from_us)
     query("an operation never done", (struct bw_audit_query){ .operations = nobody, .operation_count = 1 });
 }
 
+/* ---- evidence ---- */
+
+struct times { double best, worst, sum; };
+
+static void take_time(struct times *times, double from)
+{
+    double took = now_s() - from;
+
+    times->best  = times->sum == 0 || took < times->best ? took : times->best;
+    times->worst = took > times->worst ? took : times->worst;
+    times->sum  += took;
+}
+
+static void print_times(const char *what, const struct times *times, unsigned count)
+{
+    (void)printf("  %-44s best %7.3f ms, mean %7.3f ms, worst %7.3f ms\n", what, times->best * 1e3, times->sum / count * 1e3, times->worst * 1e3);
+}
+
+static void prove_some(unsigned long count)
+{
+    enum { PROOFS = 1000 };
+    struct times    inclusion = { 0 }, consistency = { 0 };
+    struct bw_proof proof;
+
+    for (unsigned long i = 0; i < PROOFS; i++) {
+        uint64_t index = i * 0x9e3779b97f4a7c15u % count;
+        double   from  = now_s();
+        check(bw_audit_prove_inclusion(audit, log_nr, index, count, &proof));
+        take_time(&inclusion, from);
+        from = now_s();
+        check(bw_audit_prove_consistency(audit, log_nr, index + 1, count, &proof));
+        take_time(&consistency, from);
+    }
+    print_times("inclusion proof", &inclusion, PROOFS);
+    print_times("consistency proof", &consistency, PROOFS);
+}
+
+static void export_row(struct bw_tlog_writer *writer, struct bw_hasher *hasher, const struct bw_audit_row *row)
+{
+    uint8_t        entry[BW_AUDIT_ENTRY_LEN];
+    struct bw_leaf leaf;
+
+    check(bw_hasher_leaf(hasher, row->index, row->essential, row->who, row->context, &leaf));
+    bw_leaf_print(&leaf, entry);
+    check(bw_tlog_write(writer, bw_bytes_of(entry, sizeof entry), row->essential, row->who, row->context));
+}
+
+static void export_all(unsigned long count, const char *dir, const struct bw_audit_checkpoint *checkpoint)
+{
+    struct bw_audit_query  query = { .log = log_nr, .limit = 256 };
+    struct bw_tlog_writer *writer;
+    struct bw_hasher      *hasher;
+    struct bw_buf          key = { 0 };
+
+    check(bw_tlog_writer_new(dir, &writer));
+    check(bw_hasher_new(&hasher));
+    while (query.from_index < count) {
+        struct bw_arena       arena = { 0 };
+        struct bw_audit_found found;
+        check(bw_audit_find(audit, &query, &arena, &found));
+        for (size_t i = 0; i < found.count; i++)
+            export_row(writer, hasher, &found.rows[i]);
+        query.from_index += found.count;
+        bw_arena_clear(&arena);
+    }
+    check(bw_note_key_print(&checkpoint->key, &key));
+    check(bw_tlog_finish(writer, &checkpoint->checkpoint, checkpoint->note, bw_buf_bytes(&key)));
+    bw_buf_clear(&key);
+    bw_hasher_free(hasher);
+    bw_tlog_writer_free(writer);
+}
+
+static void evidence(unsigned long count, const char *dir)
+{
+    char   export_dir[256];
+    struct bw_arena            arena = { 0 };
+    struct bw_audit_checkpoint checkpoint;
+    struct bw_verify_fault     fault;
+    struct bw_checkpoint       verified;
+
+    prove_some(count);
+    check(bw_audit_checkpoint(audit, log_nr, count, &arena, &checkpoint));
+    (void)snprintf(export_dir, sizeof export_dir, "%s/export", dir);
+    double from = now_s();
+    export_all(count, export_dir, &checkpoint);
+    double took = now_s() - from;
+    (void)printf("  export: %.0f records/s\n", (double)count / took);
+    from = now_s();
+    check(bw_verify_dir(export_dir, &checkpoint.key, 1, NULL, &fault, &verified));
+    took = now_s() - from;
+    (void)printf("  verify: %.0f records/s, %lu records\n", (double)count / took, (unsigned long)verified.size);
+    bw_arena_clear(&arena);
+}
+
 static void print_size(const char *dir, const char *name, unsigned long count)
 {
     char        path[256];
@@ -148,12 +246,14 @@ int main(int argc, char **argv)
     unsigned long count   = argc > 1 ? strtoul(argv[1], NULL, 10) : 10000;
     unsigned      threads = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 1;
     struct bw_audit_stats stats;
+    struct soft_signer soft;
     pthread_t running[256];
 
     keys = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : keys;
     if (mkdtemp(dir) == NULL || threads > 256)
         return 1;
-    const struct bw_audit_options options = { .dir = dir, .region = { "eu-central" }, .node = "n1", .host = "eu-central.example" };
+    const struct bw_audit_options options = { .dir = dir, .region = { "eu-central" }, .node = "n1", .host = "eu-central.example", .signer = &soft.signer };
+    soft_signer_make(&soft);
     check(bw_audit_create(&options));
     check(bw_audit_open(&options, &audit));
     check(bw_audit_log_of(audit, &(bw_tenant){ "acme" }, &log_nr));
@@ -185,6 +285,7 @@ int main(int argc, char **argv)
     (void)printf("  index caught up after %.1f s more\n", now_s() - from);
     queries(count, (int64_t)wall.tv_sec * 1000000);
     bw_arena_clear(&arena);
+    evidence(count, dir);
     bw_audit_close(audit);
     print_size(dir, "audit.db", count);
     print_size(dir, "audit-index.db", count);

@@ -24,6 +24,18 @@ expect 1 NO_SUCH_KEY cli_as app key show nothing
 expect 2 "there is AES_128" cli_as custodian key create --spec DES
 expect 2 "nothing to change" cli_as custodian key update orders
 
+# ---- versions ----
+cli_as app wrap --key orders </dev/null >"$DIR/by-2"
+cli_as custodian key rotate orders >/dev/null
+cli_as app unwrap <"$DIR/by-2"
+[[ $(cli_as custodian key show orders | sed 's/.*"number":2\([^}]*\)}.*/\1/') == *'"last_used":"20'* ]]
+[[ $(cli_as custodian key show orders | sed 's/.*"number":3\([^}]*\)}.*/\1/') != *last_used* ]]
+cli_as custodian key update orders --minimum-version 3 >/dev/null
+expect 1 KEY_STATE cli_as app unwrap <"$DIR/by-2"
+cli_as custodian key update orders --minimum-version 2 >/dev/null
+cli_as app unwrap <"$DIR/by-2"
+expect 1 "newer than the primary" cli_as custodian key update orders --minimum-version 4
+
 # ---- envelopes ----
 printf 'the text' >"$DIR/plain"
 cli_as app wrap --key orders --context a=1 --context b=2 <"$DIR/plain" >"$DIR/envelope"
@@ -68,7 +80,7 @@ expect 4 REVOKED cli_as gone key list
 
 # ---- the log ----
 cli_as auditor audit query --operation Unwrap --outcome denied | grep -q '"reason":"KEY_DISABLED"'
-[[ $(cli_as auditor audit query --operation RotateKey --key orders --outcome granted | wc -l) == 1 ]]
+[[ $(cli_as auditor audit query --operation RotateKey --key orders --outcome granted | wc -l) == 2 ]]
 [[ $(cli_as auditor audit query --limit 3 | wc -l) == 3 ]]
 [[ -z $(cli_as auditor audit query --to -1h) ]]
 [[ -n $(cli_as auditor audit query --from -1h) ]]

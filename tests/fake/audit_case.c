@@ -19,23 +19,24 @@ void check_ok(bw_result r)
         fail_msg("%s (%s)", r.what, r.where);
 }
 
-static struct bw_audit_options options_of(const struct audit_case *at)
+struct bw_audit_options audit_case_options(const struct audit_case *at)
 {
-    return (struct bw_audit_options){ .dir = at->dir, .region = region, .node = "n1", .host = "eu-central.example" };
+    return (struct bw_audit_options){ .dir = at->dir, .region = region, .node = "n1", .host = "eu-central.example",
+                                      .guard = at->guard, .signer = at->signer, .epoch_ms = at->epoch_ms, .alarm = at->alarm };
 }
 
 void audit_case_make(struct audit_case *at)
 {
-    *at = (struct audit_case){ .dir = "/tmp/bw-audit-XXXXXX" };
+    strcpy(at->dir, "/tmp/bw-audit-XXXXXX");
     assert_non_null(mkdtemp(at->dir));
-    const struct bw_audit_options options = options_of(at);
+    const struct bw_audit_options options = audit_case_options(at);
     check_ok(bw_audit_create(&options));
     audit_case_open(at);
 }
 
 void audit_case_open(struct audit_case *at)
 {
-    const struct bw_audit_options options = options_of(at);
+    const struct bw_audit_options options = audit_case_options(at);
     check_ok(bw_audit_open(&options, &at->audit));
 }
 

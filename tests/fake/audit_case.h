@@ -4,7 +4,16 @@
 
 #include "audit.h"
 
-struct audit_case { char dir[64]; struct bw_audit *audit; };
+struct audit_case {
+    char             dir[64];
+    struct bw_audit *audit;
+    const struct bw_note_signer *signer; /* set before it is made; NULL: nothing is signed */
+    const char      *guard;              /* NULL: in dir */
+    unsigned         epoch_ms;           /* 0: a minute */
+    bw_audit_alarm_fn alarm;
+};
+
+struct bw_audit_options audit_case_options(const struct audit_case *at);
 
 /* Fail the test when they fail. */
 void audit_case_make(struct audit_case *at);    /* an empty log, open */

@@ -70,6 +70,8 @@ void region_make(struct region *region)
     region->module         = softhsm_start(&region->softhsm);
     region->config.region  = audit.region;
     region->config.pin_dir = region->dir;
+    region->config.node    = (char *)(uintptr_t)audit.node;
+    region->config.trust_domain = (char *)(uintptr_t)"ex.org";
     must(bw_hsm_open(&(struct bw_hsm_options){ .module = region->module, .sessions = 2 }, &hsm));
     must(bw_token_create(hsm, "bw:eu-central", bw_bytes_text("regionso"), bw_bytes_text("regionpin"), serial));
     bw_hsm_close(hsm);

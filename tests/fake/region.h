@@ -34,7 +34,7 @@ struct asking {
     const ProtobufCMessage *message;
     const char             *key;        /* its name, as decode lifts it, or NULL */
     uint8_t                 request_id; /* 0: one that nobody gave */
-    struct bw_mechanism     mechanism;
+    struct bw_mechanism     mechanism;  /* as decode lifts them: row NULL, empty where there is none */
     bw_bytes                data;
 };
 typedef bw_result (*region_operation_fn)(struct bw_daemon *daemon, struct bw_job *job);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fake/audit_case.h"
+#include "fake/soft_signer.h"
 #include "fault/fault_vfs.h"
 
 enum { THREADS = 8, LOGS = 3, KILLS = 20, CUTS = 20, ACKS_MAX = 200 * 1000 };
@@ -25,8 +26,9 @@ enum { THREADS = 8, LOGS = 3, KILLS = 20, CUTS = 20, ACKS_MAX = 200 * 1000 };
 /* Event: a request id that no other record has. */
 struct ack { uint32_t log; uint64_t index, event; };
 
-static struct audit_case at;
-static uint32_t          logs[LOGS];
+static struct audit_case  at;
+static struct soft_signer soft;   /* checkpoints and epochs go on under all of it; a log that is not what was signed does not open */
+static uint32_t           logs[LOGS];
 static struct ack        acks[ACKS_MAX];
 static size_t            ack_count;
 
@@ -35,6 +37,8 @@ static int make(void **state)
     static const char *const names[LOGS] = { "acme", "umbra", "initech" };
 
     (void)state;
+    soft_signer_make(&soft);
+    at = (struct audit_case){ .signer = &soft.signer, .epoch_ms = 50 };
     audit_case_make(&at);
     for (size_t i = 0; i < LOGS; i++)
         logs[i] = audit_case_log(&at, names[i]);

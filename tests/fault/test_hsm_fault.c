@@ -151,7 +151,7 @@ static bw_result with_session_key(struct bw_token *token, struct bw_arena *arena
     if (bw_ok(r))
         r = bw_hsm_seal(made, arena, &sealed);
     if (bw_ok(r)) {
-        bw_hsm_forget(token, &what.origin); /* drops the cached one, so that it is unwrapped */
+        bw_hsm_forget(token, &what.origin, BW_KEY_STATE); /* drops the cached one, so that it is unwrapped */
         r = bw_hsm_unseal(token, &eu, &acme, sealed, &opened, &what);
     }
     if (bw_ok(r))

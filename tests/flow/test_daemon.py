@@ -177,7 +177,7 @@ def stops_in_spite_of_idle_callers(home):
         idle.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         idle.recv(9)
         began = time.monotonic()
-        check("an idle caller does not hold up the end", daemon.stop() == 0 and time.monotonic() - began < 2)
+        check("an idle caller does not hold up the end", daemon.stop() == 0 and time.monotonic() - began < 5)
 
 
 def notices_a_dead_listener(home):

@@ -17,8 +17,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../tools/region.sh"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/bw-region-XXXXXX")
 CA=$DIR/ca
+
+# SoftHSM leaks a little with each EdDSA signature; under AddressSanitizer only a full stack tells that it is SoftHSM
+printf 'leak:hsm_crypt.c\n' >"$DIR/lsan"
+export LSAN_OPTIONS=print_suppressions=0:suppressions=$DIR/lsan ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}fast_unwind_on_malloc=0
 REGIONS=()
 AT_END=() # functions to call when the script ends, before the regions stop
+MOUNTS=() # folders in it to unmount
 
 cleanup()
 {
@@ -28,9 +33,10 @@ cleanup()
         "$end" || true
     done
     for region in "${REGIONS[@]}"; do
+        region_stop "$DIR/$region" || status=1
         ((status == 0)) || tail -n 40 "$DIR/$region/log" | sed "s/^/$region: /" >&2
-        region_stop "$DIR/$region"
     done
+    ((${#MOUNTS[@]} == 0)) || umount -l "${MOUNTS[@]}"
     rm -rf "$DIR"
     exit "$status"
 }
@@ -127,4 +133,60 @@ expect()
     said=$("$@" 2>&1) || got=$?
     ((got == status)) || die "$*: ended with $got, not $status: $said"
     [[ $said == *"$text"* ]] || die "$*: does not say '$text' but: $said"
+}
+
+# python_messages: compiles the protocol for stock gRPC clients into $DIR/messages.
+python_messages()
+{
+    mkdir "$DIR/messages"
+    (cd "$BW_SOURCE/proto" && protoc -I. -I/usr/include --python_out="$DIR/messages" \
+        bailiwick/v1/*.proto google/rpc/*.proto grpc/health/v1/*.proto grpc/reflection/v1alpha/*.proto)
+}
+
+# stock SCRIPT ARGUMENT...: a Python script beside this folder's users that imports lib/stock.py.
+stock()
+{
+    local script=$1
+    shift
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$BW_SOURCE/tests/lib /usr/bin/python3 "$script" "$DIR/messages" "$@"
+}
+
+# key_name: the name of the key that a command's reply on standard input is about.
+key_name()
+{
+    sed -n 's/.*"name":"\(bw:[^"]*\)".*/\1/p'
+}
+
+# start_load KEY: 8 threads that encrypt, until stop_load; $DIR/results has a line for each result. Descriptor 3 is in use.
+start_load()
+{
+    mkfifo "$DIR/load-on"
+    : >"$DIR/results"
+    "$BW_BUILD/tests/load" "$BAILIWICK_PKCS11_CONFIG" "$1" 8 <"$DIR/load-on" >"$DIR/results" &
+    LOAD=$!
+    exec 3>"$DIR/load-on"
+}
+
+stop_load()
+{
+    exec 3>&-
+    wait "$LOAD"
+}
+
+# await_results COUNT: returns when that many more results have come.
+await_results()
+{
+    head -n "$1" < <(tail -n 0 -f --pid="$LOAD" "$DIR/results" 2>/dev/null) >/dev/null
+}
+
+# await_log REGION LINE TEXT: returns when the daemon has said it in that line of its log or later; prints the line.
+await_log()
+{
+    grep -m1 -e "$3" < <(tail -n "+$2" -f --pid="$(<"$DIR/$1/pid")" "$DIR/$1/log" 2>/dev/null)
+}
+
+# log_end REGION: the number of the line that the daemon will write next.
+log_end()
+{
+    printf '%s\n' $(($(wc -l <"$DIR/$1/log") + 1))
 }

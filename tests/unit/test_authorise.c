@@ -142,6 +142,8 @@ static const struct { const char *why; const char *caller, *method; int key; con
     { "a policy that admits abroad only, asked at home",      APP,       "Decrypt",          K_ABROAD,   EU,        "acme",  0, BW_CALLER_REGION },
     { "a custodian manages from home only",                   TRUST "us-east/tenant/acme/custodian/ann",
                                                                          "DisableKey",       K_ENABLED,  EU,        "acme",  0, BW_CALLER_REGION },
+    { "nor does he look at keys from there",                  TRUST "us-east/tenant/acme/custodian/ann",
+                                                                         "GetKey",           K_ENABLED,  EU,        "acme",  0, BW_CALLER_REGION },
     { "a caller from abroad draws no random bytes",           APP_US,    "Random",           K_NONE,     NULL,      NULL,    0, BW_CALLER_REGION },
     { "a caller from abroad asks what the node is",           APP_US,    "Describe",         K_NONE,     NULL,      NULL,    0, BW_OK },
     { "an operator of another region",                        TRUST "us-east/operator/ops",

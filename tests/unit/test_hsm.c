@@ -636,7 +636,7 @@ static void a_forgotten_key_is_refused_to_holders_and_found_anew(void **state)
 
     what.origin = id;
     OK(bw_hsm_generate_session(token, &what, &from_it));
-    bw_hsm_forget(token, &id);
+    bw_hsm_forget(token, &id, BW_KEY_STATE);
     REFUSED(bw_hsm_encrypt(key, &m, text("x"), &arena, &out), BW_KEY_STATE);
     REFUSED(bw_hsm_encrypt(from_it, &m, text("x"), &arena, &out), BW_KEY_STATE);
     OK(bw_hsm_key(token, &id, 1, &again));
@@ -840,7 +840,7 @@ static void *mixed_load(void *argument)
         if (i % 10 == 0 && (!bw_ok(bw_hsm_generate(token, bw_spec_row(BW_SPEC_AES_256), &id, 1, "", NULL)) || !bw_ok(bw_hsm_destroy(token, &id, 1))))
             atomic_fetch_add(&crowd->wrong, 1);
         if (i % 7 == 0)
-            bw_hsm_forget(token, &id);
+            bw_hsm_forget(token, &id, BW_KEY_STATE);
         bw_arena_clear(&a);
     }
     return NULL;

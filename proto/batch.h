@@ -1,0 +1,34 @@
+/* Callers that come together share a message: a Crypto.Batch of what each asks.
+ *
+ * Nobody waits for company: whoever finds room among the messages on their way sends at once, as a call of its own when he
+ * is alone. Only who finds them all under way waits, and the next message takes all who do. There is no timer and no
+ * thread: a message is sent by one of its callers, who tells the others what came of it.
+ * Each keeps what is his: request id, deadline, result and refusal. */
+#ifndef BW_PROTO_BATCH_H
+#define BW_PROTO_BATCH_H
+
+#include <pthread.h>
+
+#include "client.h"
+
+struct bw_batcher {
+    pthread_mutex_t   lock;
+    pthread_cond_t    left;            /* nobody is inside any more */
+    struct bw_shared *first, **last;   /* who waits for a message to take him */
+    size_t            waiting;
+    size_t            inside;          /* who waits, or is in a message */
+    unsigned          under_way;       /* messages */
+    bool              company;         /* the last message that came back was shared */
+};
+
+bw_result bw_batcher_init(struct bw_batcher *ret_batcher);
+void      bw_batcher_clear(struct bw_batcher *batcher); /* nobody may be inside */
+
+/* number, request: of an operation of Crypto that a Batch may carry, with its request id. The rest is bw_client_call's. */
+bw_result bw_batcher_call(struct bw_batcher *batcher, struct bw_client *client, unsigned number, bw_bytes request, int64_t deadline_ms,
+                          struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
+
+/* Until nobody is inside; false: some still are when the time has come. On bw_now_ms's clock. */
+bool bw_batcher_wait_empty(struct bw_batcher *batcher, int64_t until_ms);
+
+#endif

@@ -1,0 +1,168 @@
+#include "audit_anchor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum statement { EACH, ADD };
+
+static const char *const statements[] = {
+    [EACH] = "SELECT number, epoch, entry FROM epoch ORDER BY number",
+    [ADD]  = "INSERT INTO epoch (number, epoch, entry) VALUES (?1, ?2, ?3)",
+};
+
+static const char schema[] =
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE region (region TEXT NOT NULL);"
+    "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL);"
+    "PRAGMA application_id = 0x42574531;"
+    "PRAGMA user_version = 1;";
+
+static const char setup[] = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA;";
+
+enum { APPLICATION_ID = 0x42574531, SCHEMA_VERSION = 1 };
+
+/* ---- create, open ---- */
+
+static bw_result fill_new(struct bw_audit_sql *sql, const bw_region *region)
+{
+    static const char *const add_region = "INSERT INTO region (region) VALUES (?1)";
+
+    BW_TRY(bw_audit_sql_execute(sql, schema));
+    BW_TRY(bw_audit_sql_prepare(sql, &add_region, 1));
+    bw_audit_sql_bind_text(sql, 0, 1, region->text);
+    BW_TRY(bw_audit_sql_run(sql, 0));
+    return bw_audit_sql_execute(sql, "COMMIT");
+}
+
+bw_result bw_anchor_create(const char *path, const bw_region *region)
+{
+    struct bw_audit_sql sql;
+
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    BW_CHECK(file >= 0 || errno != EEXIST, BW_ALREADY_EXISTS, "there is an anchor log already");
+    BW_CHECK(file >= 0, BW_AUDIT_UNAVAILABLE, "the anchor log cannot be created there");
+    (void)close(file);
+    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &sql));
+    bw_result r = fill_new(&sql, region);
+    bw_audit_sql_close(&sql);
+    return r;
+}
+
+static bw_result set_up(struct bw_audit_sql *sql, const bw_region *region)
+{
+    int64_t application, version, same;
+
+    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA application_id", NULL, &application));
+    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA user_version", NULL, &version));
+    BW_CHECK(application == APPLICATION_ID && version == SCHEMA_VERSION, BW_AUDIT_UNAVAILABLE, "the anchor log is none of this version");
+    BW_TRY(bw_audit_sql_ask(sql, "SELECT count(*) FROM region WHERE region = ?1", region->text, &same));
+    BW_CHECK(same == 1, BW_WRONG_REGION, "the anchor log was made for another region");
+    return bw_audit_sql_prepare(sql, statements, ARRAY_LEN(statements));
+}
+
+static bw_result add_leaf(struct bw_frontier *frontier, struct bw_hasher *hasher, bw_bytes entry)
+{
+    bw_hash leaf;
+
+    BW_TRY(bw_merkle_leaf(hasher, entry, &leaf));
+    return bw_frontier_add(frontier, hasher, &leaf);
+}
+
+/* The first size entries, or all when there are fewer, counted from 0 without a gap. */
+static bw_result read_entries(struct bw_anchor *anchor, struct bw_hasher *hasher, uint64_t size, struct bw_frontier *frontier, uint64_t *ret_epoch)
+{
+    bw_result r   = bw_success();
+    bool      row = true;
+
+    while (bw_ok(r) && frontier->size < size) {
+        BW_TRY(bw_audit_sql_step(&anchor->sql, EACH, &row));
+        if (!row)
+            break;
+        bw_bytes entry  = bw_audit_sql_get_bytes(&anchor->sql, EACH, 2);
+        bool     in_row = (uint64_t)bw_audit_sql_get_number(&anchor->sql, EACH, 0) == frontier->size && entry.len == BW_EPOCH_ENTRY_LEN;
+        *ret_epoch = (uint64_t)bw_audit_sql_get_number(&anchor->sql, EACH, 1);
+        r = in_row ? add_leaf(frontier, hasher, entry) : bw_fail(BW_AUDIT_UNAVAILABLE, "the anchor log is damaged");
+    }
+    bw_audit_sql_reset(&anchor->sql, EACH);
+    return r;
+}
+
+bw_result bw_anchor_open(const char *path, const bw_region *region, struct bw_hasher *hasher, struct bw_anchor *ret_anchor)
+{
+    struct bw_anchor anchor = { .epoch = 0 };
+
+    BW_CHECK(access(path, F_OK) == 0, BW_AUDIT_UNAVAILABLE, "the anchor log is missing");
+    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &anchor.sql));
+    bw_result r = set_up(&anchor.sql, region);
+    if (bw_ok(r))
+        r = read_entries(&anchor, hasher, UINT64_MAX, &anchor.frontier, &anchor.epoch);
+    if (!bw_ok(r)) {
+        bw_audit_sql_close(&anchor.sql);
+        return r;
+    }
+    *ret_anchor = anchor;
+    return bw_success();
+}
+
+void bw_anchor_close(struct bw_anchor *anchor)
+{
+    bw_audit_sql_close(&anchor->sql);
+}
+
+bw_result bw_anchor_root(struct bw_anchor *anchor, struct bw_hasher *hasher, uint64_t size, bw_hash *ret_root)
+{
+    struct bw_frontier frontier = { .size = 0 };
+    uint64_t epoch;
+
+    BW_CHECK(size <= anchor->frontier.size, BW_LOG_POSITION, "the anchor log is shorter than its last checkpoint");
+    BW_TRY(read_entries(anchor, hasher, size, &frontier, &epoch));
+    return bw_frontier_root(&frontier, hasher, ret_root);
+}
+
+/* ---- adding ---- */
+
+/* The newest leaf's path is the right edge before it came: what is to its left, from the lowest level up. */
+static void path_of_newest(const struct bw_frontier *before, struct bw_proof *ret_inclusion)
+{
+    struct bw_proof path = { .count = 0 };
+
+    for (unsigned level = 0; level < 64; level++)
+        if (before->size >> level & 1)
+            path.hashes[path.count++] = before->edge[level];
+    *ret_inclusion = path;
+}
+
+static bw_result read_again(struct bw_anchor *anchor, struct bw_hasher *hasher)
+{
+    struct bw_frontier frontier = { .size = 0 };
+
+    if (!anchor->in_doubt)
+        return bw_success();
+    BW_TRY(read_entries(anchor, hasher, UINT64_MAX, &frontier, &anchor->epoch));
+    anchor->frontier = frontier;
+    anchor->in_doubt = false;
+    return bw_success();
+}
+
+bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, struct bw_proof *ret_inclusion)
+{
+    struct bw_frontier grown;
+    uint8_t entry[BW_EPOCH_ENTRY_LEN];
+
+    BW_TRY(read_again(anchor, hasher));
+    grown = anchor->frontier;
+    bw_epoch_print(epoch, entry);
+    BW_TRY(add_leaf(&grown, hasher, bw_bytes_of(entry, sizeof entry)));
+    bw_audit_sql_bind_number(&anchor->sql, ADD, 1, (int64_t)anchor->frontier.size);
+    bw_audit_sql_bind_number(&anchor->sql, ADD, 2, (int64_t)epoch->epoch);
+    bw_audit_sql_bind_bytes(&anchor->sql, ADD, 3, bw_bytes_of(entry, sizeof entry));
+    anchor->in_doubt = true;
+    BW_TRY(bw_audit_sql_run(&anchor->sql, ADD));
+    anchor->in_doubt = false;
+    path_of_newest(&anchor->frontier, ret_inclusion);
+    anchor->frontier = grown;
+    anchor->epoch    = epoch->epoch;
+    return bw_success();
+}

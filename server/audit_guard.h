@@ -1,0 +1,37 @@
+/* The guard: a small file, best on another volume than the log, that holds the last checkpoint signed of each log. A
+ * checkpoint is published only after the guard was moved from the one before to it, in one step; so a log that was put back,
+ * or a second daemon on a copy of it, cannot go on as if nothing had been signed. */
+#ifndef BW_SERVER_AUDIT_GUARD_H
+#define BW_SERVER_AUDIT_GUARD_H
+
+#include "audit_sql.h"
+#include "bailiwick/names.h"
+#include "note.h"
+
+/* All zero is a valid closed one. */
+struct bw_audit_guard { struct bw_audit_sql sql; };
+
+struct bw_guarded {
+    struct bw_checkpoint checkpoint;
+    bw_bytes             note;       /* the checkpoint, signed; borrowed */
+    int64_t              signed_us;  /* wall clock */
+};
+
+/* On purpose, once per region. BW_ALREADY_EXISTS: there is one. */
+bw_result bw_audit_guard_create(const char *path, const bw_region *region);
+
+/* BW_AUDIT_UNAVAILABLE: there is none, or it is damaged; BW_WRONG_REGION: another region's. */
+bw_result bw_audit_guard_open(const char *path, const bw_region *region, struct bw_audit_guard *ret_guard);
+void      bw_audit_guard_close(struct bw_audit_guard *guard);
+
+/* What it holds; borrowed until the callback returns. */
+bw_result bw_audit_guard_each(struct bw_audit_guard *guard, bw_result (*each)(void *self, const struct bw_guarded *row), void *self);
+
+/* Begin, move any number of logs, commit: all or nothing; on any failure roll back. before: what the caller takes for the
+ * last one; NULL: none was signed. BW_CONFLICT: the guard holds another. */
+bw_result bw_audit_guard_begin(struct bw_audit_guard *guard);
+bw_result bw_audit_guard_move(struct bw_audit_guard *guard, const struct bw_checkpoint *before, const struct bw_guarded *now);
+bw_result bw_audit_guard_commit(struct bw_audit_guard *guard);
+void      bw_audit_guard_roll_back(struct bw_audit_guard *guard);
+
+#endif

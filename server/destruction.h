@@ -1,0 +1,21 @@
+/* The end of a key: its material is destroyed in the HSM, its name stays taken for ever.
+ *
+ * The store says DESTROYED first, and from then on there is no way back; then the material goes. What a crash or a failing
+ * HSM leaves of it is destroyed when its intent is resolved (recover.h). */
+#ifndef BW_SERVER_DESTRUCTION_H
+#define BW_SERVER_DESTRUCTION_H
+
+#include "daemon.h"
+#include "registry.h"
+
+/* When the key's waiting time is over; INT64_MAX: it is not to be deleted. */
+int64_t bw_destruction_due(const struct bw_key *key, int64_t now_us);
+
+/* Destroys a key that is due. Looked at once more under the lock of changes: what was cancelled or put off meanwhile stays
+ * (BW_KEY_STATE). The caller has no lock; the tenant's token is open. */
+bw_result bw_destruction_run(struct bw_daemon *daemon, const struct bw_key *key, int64_t now_us);
+
+/* All versions of a key that the store calls destroyed, and what came out of them. Can be repeated. */
+bw_result bw_destruction_of_material(struct bw_token *token, const struct bw_key *key);
+
+#endif
