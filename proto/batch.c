@@ -16,9 +16,9 @@ enum {
     ERROR         = 15         /* BatchResult.error; the other numbers are methods' */
 };
 
-enum role { WAITS, SENDS, SENT };
+enum role { WAITS, SENDS, TAKEN, ANSWERED };
 
-/* A caller, on his own stack. Whoever takes him out of the queue is the only one to touch him, until role is SENT. */
+/* A caller, on his own stack. Whoever takes him out of the queue is the only one to touch him, until he is answered. */
 struct bw_shared {
     struct bw_shared  *next;
     unsigned           number;
@@ -26,7 +26,7 @@ struct bw_shared {
     int64_t            deadline_ms;
     struct bw_arena   *arena;
     sem_t              wake;
-    enum role          role;     /* under the batcher's lock; once he is woken, his own again */
+    _Atomic enum role  role;     /* changed under the batcher's lock, but for ANSWERED, which hands all of this back */
     bw_result          result;
     bw_bytes           reply;
     struct bw_refusal *refusal;  /* or NULL */
@@ -221,7 +221,7 @@ static struct bw_shared *take_message(struct bw_batcher *batcher, struct bw_shar
             continue;
         }
         take_out(batcher, at);
-        shared->role = SENT;
+        shared->role = TAKEN;
         *end   = shared;
         end    = &shared->next;
         bytes += size;
@@ -252,8 +252,10 @@ static size_t wake_others(struct bw_shared *all, const struct bw_shared *sender)
         struct bw_shared *shared = all;
         all = shared->next;
         count++;
-        if (shared != sender)
-            (void)sem_post(&shared->wake);
+        if (shared == sender)
+            continue;
+        shared->role = ANSWERED;
+        (void)sem_post(&shared->wake);
     }
     return count;
 }
