@@ -3,12 +3,21 @@
 
 #include "hsm_internal.h"
 
+/* BW_ATTRIBUTE_TYPE: the object has no such attribute. SoftHSM says the second of one that has no class. */
+static bw_result get_attribute(struct bw_session *session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *row)
+{
+    CK_RV rv = session->token->hsm->f->C_GetAttributeValue(session->handle, object, row, 1);
+
+    BW_CHECK(rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_VALUE_INVALID, BW_ATTRIBUTE_TYPE, "an HSM object lacks an attribute");
+    return BW_RV(session, rv, BW_HSM_FAILED);
+}
+
 bw_result bw_attribute_number(struct bw_session *session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, CK_ULONG *ret_number)
 {
     CK_ULONG number = 0;
     CK_ATTRIBUTE row = { type, &number, sizeof number };
 
-    BW_TRY(BW_RV(session, session->token->hsm->f->C_GetAttributeValue(session->handle, object, &row, 1), BW_HSM_FAILED));
+    BW_TRY(get_attribute(session, object, &row));
     BW_CHECK(row.ulValueLen == sizeof number, BW_HSM_FAILED, "an attribute has another length");
     *ret_number = number;
     return bw_success();
@@ -18,7 +27,7 @@ bw_result bw_attribute_bytes(struct bw_session *session, CK_OBJECT_HANDLE object
 {
     CK_ATTRIBUTE row = { type, bytes, *len };
 
-    BW_TRY(BW_RV(session, session->token->hsm->f->C_GetAttributeValue(session->handle, object, &row, 1), BW_HSM_FAILED));
+    BW_TRY(get_attribute(session, object, &row));
     BW_CHECK(row.ulValueLen <= *len, BW_HSM_FAILED, "an attribute is missing or too long");
     *len = row.ulValueLen;
     return bw_success();

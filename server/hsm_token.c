@@ -48,6 +48,7 @@ static bw_result index_object(struct bw_session *session, CK_OBJECT_HANDLE objec
     uint8_t cka_id[BW_CKA_ID_MAX + 1];
     size_t len = sizeof cka_id;
     CK_ULONG class, key_type;
+    unsigned bits = 0;
     bw_key_id id;
 
     BW_TRY(bw_attribute_number(session, object, CKA_CLASS, &class));
@@ -56,14 +57,29 @@ static bw_result index_object(struct bw_session *session, CK_OBJECT_HANDLE objec
     if (!bw_ok(bw_attribute_bytes(session, object, CKA_ID, cka_id, &len)) || len != BW_CKA_ID_LEN)
         return bw_success();
     BW_TRY(bw_attribute_number(session, object, CKA_KEY_TYPE, &key_type));
+    if (class != CKO_PUBLIC_KEY)
+        BW_TRY(key_bits(session, object, key_type, &bits));
 
     reader.rest = bw_bytes_of(cka_id, len);
     memcpy(id.bytes, bw_read_bytes(&reader, BW_KEY_ID_LEN).data, BW_KEY_ID_LEN);
     struct bw_hsm_index_entry *entry = bw_hsm_index_add(index, &id, (uint32_t)bw_read_be(&reader, 4));
     BW_CHECK(entry != NULL, BW_NO_MEMORY, "index of the token's keys");
     entry->key_type = key_type;
-    *(class == CKO_PUBLIC_KEY ? &entry->public_key : &entry->own) = object;
-    return entry->own == object ? key_bits(session, object, key_type, &entry->bits) : bw_success();
+    if (class == CKO_PUBLIC_KEY)
+        entry->public_key = object;
+    else {
+        entry->own  = object;
+        entry->bits = bits;
+    }
+    return bw_success();
+}
+
+/* A process that is killed while the module writes an object leaves half of one. No key of ours can be in it: it was never told. */
+static bw_result index_whole(struct bw_session *session, CK_OBJECT_HANDLE object, struct bw_index *index)
+{
+    bw_result r = index_object(session, object, index);
+
+    return r.code == BW_ATTRIBUTE_TYPE ? bw_success() : r;
 }
 
 static bw_result index_found(struct bw_session *session, struct bw_index *index)
@@ -75,7 +91,7 @@ static bw_result index_found(struct bw_session *session, struct bw_index *index)
     do {
         BW_TRY(BW_RV(session, f->C_FindObjects(session->handle, found, FIND_BATCH, &count), BW_HSM_FAILED));
         for (CK_ULONG i = 0; i < count; i++)
-            BW_TRY(index_object(session, found[i], index));
+            BW_TRY(index_whole(session, found[i], index));
     } while (count > 0);
     return bw_success();
 }

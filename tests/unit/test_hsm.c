@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -898,6 +899,34 @@ static int start(void **state)
     return 0;
 }
 
+/* As a killed process leaves them: beside each object of the tokens, its first so many bytes. */
+static void halve_objects(unsigned bytes)
+{
+    char command[256];
+
+    (void)snprintf(command, sizeof command,
+                   "find %s -name '*.object' ! -name token.object ! -name 'half*' | while read -r f; do "
+                   "head -c %u \"$f\" >\"${f%%/*}/half-%u-${f##*/}\"; done", softhsm.folder, bytes, bytes);
+    assert_int_equal(system(command), 0);
+}
+
+static void objects_that_were_half_written_are_passed_over(void **state)
+{
+    bw_key_id id;
+    struct bw_hsm_object *key = new_key(BW_SPEC_AES_256, &id, NULL);
+    (void)state;
+
+    bw_hsm_object_unref(key);
+    bw_token_free(token);
+    bw_hsm_close(hsm); /* SoftHSM looks at its files anew when it is opened */
+    for (unsigned bytes = 0; bytes < 600; bytes += 60)
+        halve_objects(bytes);
+    OK(bw_hsm_open(&(struct bw_hsm_options){ .module = module, .sessions = 4 }, &hsm));
+    OK(bw_token_open(hsm, LABEL, "", USER_PIN, &token));
+    OK(bw_hsm_key(token, &id, 1, &key));
+    bw_hsm_object_unref(key);
+}
+
 static int stop(void **state)
 {
     (void)state;
@@ -934,6 +963,7 @@ int main(void)
         CASE(session_keys_have_sizes_of_their_type),
         CASE(check_values_are_those_of_openssl),
         CASE(reopening_finds_the_same_keys),
+        CASE(objects_that_were_half_written_are_passed_over),
         CASE(a_destroyed_key_is_gone_for_those_who_hold_it_too),
         CASE(a_forgotten_key_is_refused_to_holders_and_found_anew),
         CASE(session_keys_are_sensitive_unless_made_extractable),
