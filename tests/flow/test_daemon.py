@@ -180,6 +180,21 @@ def stops_in_spite_of_idle_callers(home):
         check("an idle caller does not hold up the end", daemon.stop() == 0 and time.monotonic() - began < 5)
 
 
+def tells_its_service_manager(home):
+    """What systemd with Type=notify hears (sd_notify(3))."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(home.path("notify"))
+        manager.settimeout(20)
+        home.env = {**home.env, "NOTIFY_SOCKET": home.path("notify")}
+        daemon = Daemon(home)
+        check("a service manager hears that it is ready", b"READY=1" in manager.recv(4096))
+        daemon.process.send_signal(signal.SIGHUP)
+        check("and that it reloads", manager.recv(4096).startswith(b"RELOADING=1") and b"READY=1" in manager.recv(4096))
+        daemon.process.send_signal(signal.SIGTERM)
+        check("and that it stops", manager.recv(4096) == b"STOPPING=1" and daemon.process.wait(timeout=20) == 0)
+        del home.env["NOTIFY_SOCKET"]
+
+
 def notices_a_dead_listener(home):
     daemon = Daemon(home, descriptors=64)
     idle = []
@@ -203,5 +218,6 @@ with tempfile.TemporaryDirectory() as root:
     speaks_only_the_newest_tls(eu)
     reloads(eu)
     stops_in_spite_of_idle_callers(eu)
+    tells_its_service_manager(eu)
     notices_a_dead_listener(eu)
 sys.exit(1 if failures else 0)
