@@ -38,7 +38,7 @@ struct unary {
     struct bw_listener *listener;
     grpc_call          *grpc;
     unsigned            pending;         /* of closed and sent; the listener's thread alone */
-    atomic_uint         references;      /* pending operations, the reply's slice */
+    atomic_uint         references;      /* pending operations, the reply's slice, who sends it */
     int                 cancelled;
     grpc_auth_context  *peer;
     grpc_slice          message;
@@ -118,12 +118,14 @@ static void send_reply(struct bw_call *call, bw_result result, bw_bytes details,
         .trailing_metadata_count = details.len > 0, .trailing_metadata = &trailing,
         .status = (grpc_status_code)row->grpc, .status_details = &text } };
 
-    /* once it is started the call may end on the listener's thread, so nothing of it is touched any more */
+    /* the call may end on the listener's thread before this returns: what was written here is ordered before that by the count */
+    atomic_fetch_add_explicit(&unary->references, 1, memory_order_release);
     grpc_call_error error = grpc_call_start_batch(unary->grpc, ops, count, &unary->sent, NULL);
     assert(error == GRPC_CALL_OK);
     grpc_slice_unref(trailing.value);
     if (message != NULL)
         grpc_byte_buffer_destroy(message);
+    release(unary);
 }
 
 /* ---- the beginning ---- */
