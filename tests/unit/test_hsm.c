@@ -963,7 +963,6 @@ int main(void)
         CASE(session_keys_have_sizes_of_their_type),
         CASE(check_values_are_those_of_openssl),
         CASE(reopening_finds_the_same_keys),
-        CASE(objects_that_were_half_written_are_passed_over),
         CASE(a_destroyed_key_is_gone_for_those_who_hold_it_too),
         CASE(a_forgotten_key_is_refused_to_holders_and_found_anew),
         CASE(session_keys_are_sensitive_unless_made_extractable),
@@ -972,6 +971,7 @@ int main(void)
         CASE(two_tokens_of_one_label_are_told_apart_by_serial_only),
         CASE(eight_threads_with_mixed_load_all_get_their_answers),
         CASE(closing_the_token_under_eight_threads_refuses_them_all),
+        CASE(objects_that_were_half_written_are_passed_over), /* the last: it leaves them behind */
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
