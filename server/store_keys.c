@@ -110,7 +110,7 @@ bw_result bw_store_keep_last_use(struct bw_store *store, const bw_key_id *key, u
 
 /* Reads the rows of one key's list into an array in the arena. */
 struct list_kind {
-    enum bw_sql sql;
+    enum bw_store_sql sql;
     size_t      item_size;
     bw_result (*read)(struct bw_store *store, struct bw_arena *arena, void *item);
 };
@@ -195,7 +195,7 @@ static bw_result read_lists(struct bw_store *store, struct bw_arena *arena, stru
 
 static bw_result read_key(struct bw_store *store, struct bw_arena *arena, struct bw_key *draft)
 {
-    const enum bw_sql sql = BW_SQL_ALL_KEYS;
+    const enum bw_store_sql sql = BW_SQL_ALL_KEYS;
     bw_bytes id = bw_query_get_bytes(store, sql, 0);
 
     BW_CHECK(id.len == sizeof draft->name.id.bytes, BW_STORE_UNAVAILABLE, "a key id in the store is damaged");
