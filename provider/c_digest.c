@@ -3,16 +3,6 @@
 #include "operation.h"
 #include "output.h"
 
-CK_RV C_DigestInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism)
-{
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_DigestInit, session);
-
-    if (bw_ok(r))
-        r = bw_operation_init(e.session, BW_OPERATION_DIGEST, mechanism, CK_INVALID_HANDLE);
-    return bw_leave(&e, r);
-}
-
 static bw_result end_hash(struct bw_operation *operation, bw_bytes last, struct bw_out out)
 {
     uint8_t digest[BW_HASH_MAX];
@@ -48,23 +38,16 @@ CK_RV C_Digest(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_B
     return bw_leave(&e, r);
 }
 
-static bw_result update(struct bw_session *session, const CK_BYTE *part, CK_ULONG len)
-{
-    struct bw_operation *operation = session->operations[BW_OPERATION_DIGEST];
-    bw_bytes more;
-
-    BW_TRY(bw_operation_may(operation, BW_MOVE_UPDATE));
-    BW_TRY(bw_input(part, len, &more));
-    return bw_operation_settle(session, BW_OPERATION_DIGEST, BW_MOVE_UPDATE, bw_hash_add(operation->hash, more));
-}
-
 CK_RV C_DigestUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
 {
     struct bw_entry e;
+    bw_bytes  input;
     bw_result r = bw_enter(&e, BW_FN_C_DigestUpdate, session);
 
     if (bw_ok(r))
-        r = update(e.session, part, part_len);
+        r = bw_input(part, part_len, &input);
+    if (bw_ok(r))
+        r = bw_operation_update(e.session, BW_OPERATION_DIGEST, input);
     return bw_leave(&e, r);
 }
 

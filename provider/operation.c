@@ -209,6 +209,12 @@ bw_result bw_operation_feed(struct bw_operation *operation, bw_bytes part)
     return bw_buf_add(&operation->input, part);
 }
 
+bw_result bw_operation_update(struct bw_session *session, enum bw_operation_kind kind, bw_bytes part)
+{
+    BW_TRY(bw_operation_may(session->operations[kind], BW_MOVE_UPDATE));
+    return bw_operation_settle(session, kind, BW_MOVE_UPDATE, bw_operation_feed(session->operations[kind], part));
+}
+
 static void forget_held(struct bw_operation *operation)
 {
     bw_secret_free(operation->held);

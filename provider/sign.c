@@ -147,12 +147,6 @@ bw_result bw_sign_once(struct bw_session *session, enum bw_operation_kind kind, 
     return sign_by(session, kind, BW_MOVE_ONCE, data, out);
 }
 
-bw_result bw_sign_update(struct bw_session *session, enum bw_operation_kind kind, bw_bytes part)
-{
-    BW_TRY(bw_operation_may(session->operations[kind], BW_MOVE_UPDATE));
-    return bw_operation_settle(session, kind, BW_MOVE_UPDATE, bw_operation_feed(session->operations[kind], part));
-}
-
 bw_result bw_sign_final(struct bw_session *session, struct bw_out out)
 {
     struct bw_operation *operation = session->operations[BW_OPERATION_SIGN];
