@@ -154,7 +154,7 @@ static bw_result set_up(struct bw_session *session, struct bw_operation *operati
     BW_CHECK(row == &bw_envelope_row || bw_slot_offers(session->slot, row->type), BW_MECHANISM_INVALID, "the region's HSM does not offer it");
     BW_TRY(take_key(session, operation, kind, key));
     if (row->digest != BW_DIGEST_NONE)
-        BW_TRY(bw_hash_new(session->slot->local, row->digest, &operation->hash));
+        BW_TRY(bw_hash_new(row->digest, &operation->hash));
     return bw_success();
 }
 

@@ -9,7 +9,7 @@
 
 #include "bailiwick/limits.h"
 #include "bailiwick/secret.h"
-#include "local.h"
+#include "hash.h"
 #include "output.h"
 #include "parameters.h"
 #include "session.h"
