@@ -75,8 +75,8 @@ static bw_result attempt(struct call *call, struct bw_connection *connection)
     bw_result r = wait_for_answer(call, connection);
     bw_connection_withdraw(connection, &call->stream);
     hand_over(connection);
-    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms)
-        bw_pool_retire(call->pool, connection); /* silent all along: the next call does not wait for it */
+    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms + (call->deadline_ms - begun_ms) / 2)
+        bw_pool_retire(call->pool, connection); /* silent for long: the next call does not wait for it */
     BW_TRY(r);
     if (call->stream.fate == BW_FATE_ANSWERED)
         return bw_stream_answer(&call->stream, &call->reply, &call->refusal);
@@ -109,7 +109,7 @@ static bw_result run(struct call *call)
         pool->counters.retries++;
         call->refusal = (struct bw_refusal){ 0 };
         if (call->failures > 0) /* at first at once: a restart takes no time when another node is there */
-            BW_TRY(bw_pool_pause(pool, bw_earlier(bw_now_ms() + bw_backoff_ms(call->failures), call->deadline_ms)));
+            BW_TRY(bw_pool_pause(pool, bw_now_ms() + bw_backoff_ms(call->failures), call->deadline_ms));
         call->failures++;
     }
 }
