@@ -63,6 +63,7 @@ struct bw_refusal {
     char reason[48];               /* our code's name, as sent; empty: the server named none */
     char field[64];                /* of the request, or empty */
     char home_region[BW_REGION_MAX + 1]; /* with BW_WRONG_REGION, or empty */
+    char proposal[2 * BW_PROPOSAL_ID_LEN + 1]; /* with BW_NOT_APPROVED, or empty: hexadecimal */
     char message[256];             /* for people */
     int  grpc_status;
 };

@@ -15,6 +15,7 @@ struct bw_daemon;
 struct bw_grant;
 struct bw_key;
 struct bw_text_pair;
+struct bw_warrant;
 
 /* The other end, as the transport knows it. Filled by listen.c. */
 struct bw_peer {
@@ -53,6 +54,7 @@ struct bw_request {
 struct bw_reply {
     ProtobufCMessage *message;        /* of method->reply, or NULL; its receipt is filled after the commit */
     const char       *home_region;    /* told with BW_WRONG_REGION */
+    const char       *proposal;       /* told with BW_NOT_APPROVED, in hexadecimal */
     bool              released;       /* a session key's value is in it: goes on record as such */
     bw_bytes          authenticated;  /* additional data or encryption context; its keyed hash goes on record */
 };
@@ -65,6 +67,7 @@ struct bw_job {
     struct bw_caller       caller;
     struct bw_request      request;
     struct bw_grant       *grant;     /* stage authorise; freed with the job */
+    struct bw_warrant     *warrant;   /* dual_control.h: what the change that follows is to spend, or NULL. In the arena */
     struct bw_reply        reply;
     bw_result              result;
     const char            *stage;     /* name of the last one entered, for the log */

@@ -95,7 +95,8 @@ static bw_result import(struct bw_daemon *daemon, struct bw_job *job, struct bw_
                         const struct bw_key **ret_key)
 {
     struct bw_key_version version = { .number = 1, .state = BW_VERSION_PRIMARY, .created_us = bw_now_us() };
-    const struct bw_key_change change = { .action = BW_KEY_IMPORT, .generation = key->generation, .alter = add_first_version, .how = &version };
+    const struct bw_key_change change = { .action = BW_KEY_IMPORT, .generation = key->generation, .alter = add_first_version, .how = &version,
+                                          .warrant = job->warrant };
     char label[BW_KEY_NAME_MAX + 1];
 
     bw_key_name_print(&key->name, label);

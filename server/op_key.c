@@ -5,6 +5,7 @@
 #include "authorise.h"
 #include "change.h"
 #include "daemon.h"
+#include "destruction.h"
 #include "hsm.h"
 #include "intent.h"
 #include "making.h"
@@ -37,15 +38,18 @@ SAME_REPLY(DisableKey);
 SAME_REPLY(ScheduleDeletion);
 SAME_REPLY(CancelDeletion);
 SAME_REPLY(SetKeyPolicy);
+SAME_REPLY(PurgeKey);
 
 static bw_result change(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key_change *what)
 {
     const struct bw_key *key = bw_grant_key(job->grant), *changed = NULL;
+    struct bw_key_change warranted = *what;
     enum bw_key_state next;
 
     BW_TRY(bw_key_state_next(key->state, what->action, &next)); /* no intent for what cannot be */
     BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
-    BW_TRY(bw_change_key(daemon, &key->name.tenant, &key->name.id, what, &changed));
+    warranted.warrant = job->warrant;
+    BW_TRY(bw_change_key(daemon, &key->name.tenant, &key->name.id, &warranted, &changed));
     bw_result result = answer(job, changed);
     bw_key_unref(changed);
     return result;
@@ -163,7 +167,7 @@ static bw_result announce(struct bw_daemon *daemon, struct bw_job *job, struct b
 
     BW_TRY(rehearse(daemon, draft));
     BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 0));
-    BW_TRY(bw_change_add_key(daemon, draft, &key));
+    BW_TRY(bw_change_add_key(daemon, draft, job->warrant, &key));
     bw_result result = answer(job, key);
     bw_key_unref(key);
     return result;
@@ -181,7 +185,7 @@ static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_ke
     BW_TRY(bw_make_version(token, draft->spec, &draft->name, 1, job->arena, &version));
     draft->versions      = &version;
     draft->version_count = 1;
-    bw_result result = bw_change_add_key(daemon, draft, &key);
+    bw_result result = bw_change_add_key(daemon, draft, job->warrant, &key);
     if (!bw_ok(result)) {
         (void)bw_hsm_destroy(token, &draft->name.id, 1); /* should that fail too, the next start finds the intent */
         return result;
@@ -295,6 +299,22 @@ static bw_result forget_deletion(struct bw_key *draft, const void *how)
 bw_result bw_op_cancel_deletion(struct bw_daemon *daemon, struct bw_job *job)
 {
     return change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_CANCEL, .alter = forget_deletion });
+}
+
+/* The purge is on record when the key's end is in the store. What an HSM that fails leaves of the material is the region's to
+ * destroy, as after a crash. */
+bw_result bw_op_purge_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const struct bw_key *key = bw_grant_key(job->grant), *purged = NULL;
+    enum bw_key_state next;
+
+    BW_TRY(bw_key_state_next(key->state, BW_KEY_PURGE, &next));
+    BW_CHECK(bw_grant_tenant(job->grant)->token != NULL, BW_TENANT_SEALED, "the tenant has no open token");
+    BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
+    BW_TRY(bw_destruction_purge(daemon, key, job->warrant, &purged));
+    bw_result result = answer(job, purged);
+    bw_key_unref(purged);
+    return result;
 }
 
 /* ---- UpdateKey, SetKeyPolicy ---- */

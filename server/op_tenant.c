@@ -320,10 +320,13 @@ static bw_result set_policy(struct bw_tenant_info *draft, const void *how)
 static bw_result change_policy(struct bw_daemon *daemon, struct bw_job *job, const struct bw_tenant_info *tenant,
                                const Bailiwick__V1__SetTenantPolicyRequest *request)
 {
-    struct bw_tenant_change change = { .generation = request->generation, .alter = set_policy, .how = request->policy };
+    /* What was asked whether one custodian may is what must still stand: dual control that came meanwhile is not switched off. */
+    struct bw_tenant_change change = { .generation = request->generation ? request->generation : tenant->generation,
+                                       .alter = set_policy, .how = request->policy };
     const struct bw_tenant_info *changed = NULL;
 
     BW_TRY(intend(daemon, job, tenant));
+    change.warrant = job->warrant;
     BW_TRY(bw_change_tenant(daemon, &tenant->name, &change, &changed));
     bw_result result = answer(daemon, job, changed);
     bw_tenant_info_unref(changed);

@@ -44,6 +44,9 @@ BW_DEFINE_AUTO(policy)
 /* Whether any rule is about this caller at all, whatever the operation: keys that have none are not shown to it. */
 bool bw_policy_concerns(const struct bw_policy *policy, const struct bw_identity *caller, const bw_region *home);
 
+/* Whether a rule lets session keys' values go to applications. */
+bool bw_policy_releases(const struct bw_policy *policy);
+
 /* BW_OK and the rule's name; else BW_NOT_PERMITTED, or BW_CALLER_REGION when only the caller's region stands against it. */
 bw_result bw_policy_decide(const struct bw_policy *policy, const struct bw_policy_question *question, const char **ret_rule);
 

@@ -59,10 +59,14 @@ static bw_result put_tags(struct bw_store *store, const struct bw_key *key)
     return bw_success();
 }
 
+struct written { const struct bw_key *key; const struct bw_warrant *warrant; };
+
 static bw_result put_key(struct bw_store *store, const void *what)
 {
-    const struct bw_key *key = what;
+    const struct written *written = what;
+    const struct bw_key  *key     = written->key;
 
+    BW_TRY(bw_warrant_spend(store, written->warrant));
     BW_TRY(put_row(store, key));
     BW_TRY(put_versions(store, key));
     BW_TRY(put_aliases(store, key));
@@ -70,9 +74,13 @@ static bw_result put_key(struct bw_store *store, const void *what)
     return bw_query_run(store, BW_SQL_TOUCH_TENANT, BW_SQL_VALUES(bw_query_text(key->name.tenant.text)), NULL);
 }
 
-bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key)
+bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key, struct bw_warrant *warrant)
 {
-    return bw_store_change(store, put_key, key);
+    bw_result result = bw_store_change(store, put_key, &(struct written){ key, warrant });
+
+    if (warrant != NULL)
+        warrant->spent = bw_ok(result);
+    return result;
 }
 
 struct reservation { const bw_key_id *key; uint32_t version; uint64_t up_to; };

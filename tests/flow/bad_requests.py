@@ -59,6 +59,7 @@ GOOD = {
     "ScheduleDeletion": (custodian, dict(name=doomed[0], days=7)),
     "CancelDeletion": (custodian, dict(name=doomed[0])),
     "SetKeyPolicy": (custodian, dict(name=key, policy='{"rules": [{"name": "all"}]}')),
+    "PurgeKey": (custodian, dict(name=doomed[0])),
     "GetImportParameters": (custodian, dict(name=waiting)),
     "ImportKeyMaterial": (custodian, dict(name=waiting, import_token=bytes(48), mechanism=dict(type=common_pb2.RSA_PKCS_OAEP, hash=common_pb2.SHA1,
                                                                                               mgf=common_pb2.SHA1), wrapped=bytes(512))),
@@ -70,6 +71,10 @@ GOOD = {
     "SetTenantPolicy": (custodian, dict(policy="{}")),
     "RevokePrincipal": (custodian, dict(principal="spiffe://test.example/region/eu-central/tenant/acme/app/nobody")),
     "ListRevoked": (custodian, dict()),
+    "ListProposals": (custodian, dict()),
+    "GetProposal": (auditor, dict(id=bytes(16))),
+    "ApproveProposal": (custodian, dict(id=bytes(16))),
+    "RejectProposal": (custodian, dict(id=bytes(16))),
     "PutObject": (custodian, dict(object=dict(value=b"data", label="data"))),
     "ListObjects": (app, dict()),
     "DeleteObject": (custodian, dict(id=bytes(16))),
@@ -191,7 +196,8 @@ NEEDED = [("Encrypt", "key"), ("Decrypt", "key"), ("Sign", "key"), ("Verify", "k
           ("GetKey", "name"), ("UpdateKey", "name"), ("UpdateKey", "fields"), ("RotateKey", "name"), ("EnableKey", "name"), ("DisableKey", "name"),
           ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("GetImportParameters", "name"),
           ("ImportKeyMaterial", "name"), ("ImportKeyMaterial", "import_token"), ("ImportKeyMaterial", "wrapped"), ("CreateTenant", "name"),
-          ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy")]
+          ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy"), ("PurgeKey", "name"),
+          ("GetProposal", "id"), ("ApproveProposal", "id"), ("RejectProposal", "id")]
 check_all("a field that is missing", (refuse(method, without(method, field), ARGUMENT, field) for method, field in NEEDED))
 check_all("a mechanism that is missing", (refuse(method, without(method, "mechanism"), {"MECHANISM_INVALID"}, "mechanism")
                                           for method in ("Encrypt", "Decrypt", "Sign", "Verify", "WrapKey", "UnwrapKey", "GenerateKey", "DeriveKey", "ImportKeyMaterial")))

@@ -341,10 +341,10 @@ static void fill_store(const char *dir)
     for (uint32_t i = 1; i <= TENANTS; i++) {
         (void)snprintf(name, sizeof name, "tenant-%u", i);
         draft_tenant(&tenant, name, i);
-        assert_int_equal(bw_store_put_tenant(store, &tenant).code, BW_OK);
+        assert_int_equal(bw_store_put_tenant(store, &tenant, NULL).code, BW_OK);
     }
     draft_key(&key, "tenant-7", 0);
-    assert_int_equal(bw_store_put_key(store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(store, &key, NULL).code, BW_OK);
     bw_store_close(store);
 }
 
@@ -410,9 +410,9 @@ static void uses_are_reserved_before_they_are_taken_and_run_out(void **state)
     assert_int_equal(bw_store_create(dir, &home, 1).code, BW_OK);
     assert_int_equal(bw_store_open(dir, &home, &store).code, BW_OK);
     draft_tenant(&tenant, "acme", 1);
-    assert_int_equal(bw_store_put_tenant(store, &tenant).code, BW_OK);
+    assert_int_equal(bw_store_put_tenant(store, &tenant, NULL).code, BW_OK);
     draft_key(&draft, "acme", 1);
-    assert_int_equal(bw_store_put_key(store, &draft).code, BW_OK);
+    assert_int_equal(bw_store_put_key(store, &draft, NULL).code, BW_OK);
     assert_int_equal(bw_key_new(registry, &draft, &key).code, BW_OK);
     struct bw_budget *budget = key->versions[0].budget;
 
