@@ -73,7 +73,7 @@ static bw_result note_context(struct bw_job *job)
 
 static struct bw_context own_context(const struct bw_job *job)
 {
-    return (struct bw_context){ job->request.context, job->request.context_count };
+    return (struct bw_context){ .pairs = job->request.context, .count = job->request.context_count };
 }
 
 bw_result bw_op_wrap(struct bw_daemon *daemon, struct bw_job *job)
@@ -118,7 +118,7 @@ static bw_result choose_target(struct bw_daemon *daemon, struct bw_job *job, str
     if (request->key != NULL && request->key->name[0] != '\0')
         BW_CHECK_AT(bw_ok(bw_key_name_parse(bw_bytes_text(request->key->name), name)), BW_BAD_ARGUMENT, "key", "not a key name");
     if (!request->keep_context)
-        context = (struct bw_context){ job->request.new_context, job->request.new_context_count };
+        context = (struct bw_context){ .pairs = job->request.new_context, .count = job->request.new_context_count };
     BW_TRY(bw_authorise_target(daemon, job, name, context));
     *ret_context = context;
     return bw_success();

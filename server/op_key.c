@@ -8,6 +8,7 @@
 #include "destruction.h"
 #include "hsm.h"
 #include "intent.h"
+#include "key_grant.h"
 #include "making.h"
 #include "op.h"
 #include "rotation.h"
@@ -422,7 +423,7 @@ bw_result bw_op_set_key_policy(struct bw_daemon *daemon, struct bw_job *job)
 /* Custodians and auditors see all keys of their tenant; applications those whose policy is about them. */
 static bool may_see(const struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key)
 {
-    return !is_app(job) || bw_policy_concerns(key->policy, &job->caller.identity, &daemon->region);
+    return !is_app(job) || bw_key_concerns(key, &job->caller.identity, &daemon->region, NULL, bw_now_us());
 }
 
 static bw_result find(struct bw_daemon *daemon, struct bw_job *job, const char *alias, const struct bw_key **ret_key)
@@ -473,7 +474,7 @@ static bool is_listed(const struct listing *l, const struct bw_key *key)
         return false;
     if (l->request->usable)
         return key->state == BW_STATE_ENABLED && bw_key_primary(key) != NULL &&
-               bw_policy_concerns(key->policy, &l->job->caller.identity, &l->daemon->region);
+               bw_key_concerns(key, &l->job->caller.identity, &l->daemon->region, NULL, bw_now_us());
     return may_see(l->daemon, l->job, key);
 }
 

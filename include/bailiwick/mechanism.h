@@ -28,6 +28,8 @@ enum bw_params { BW_PARAMS_NOTHING, BW_PARAMS_IV, BW_PARAMS_GCM, BW_PARAMS_COUNT
 enum bw_cost { BW_COST_FAST, BW_COST_MEDIUM, BW_COST_SLOW };
 enum { BW_COSTS = BW_COST_SLOW + 1 };
 
+enum bw_default { BW_DEFAULT_ON, BW_DEFAULT_OFF };
+
 struct bw_mechanism_row {
     CK_MECHANISM_TYPE type;
     const char       *name;      /* "CKM_AES_GCM" */
@@ -39,6 +41,7 @@ struct bw_mechanism_row {
     unsigned          least_bits;
     unsigned          most_bits;
     enum bw_cost      cost;
+    enum bw_default   by_default; /* OFF: only where a policy names it */
 };
 
 /* NULL: not offered. */
