@@ -58,6 +58,10 @@ struct bw_audit {
     struct bw_record_bytes bytes;
     uint8_t                random[BATCH_MAX * RANDOM_LEN];
 
+    pthread_mutex_t        watch_lock;   /* over the next two; innermost */
+    void                 (*grown)(void *self);
+    void                  *watcher;
+
     struct bw_audit_db     checkpointer; /* these two are the index's thread's */
     unsigned               checkpointed; /* pages of the write-ahead log that are in the file; 0: not all are */
 
@@ -466,13 +470,34 @@ bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t siz
     return bw_audit_notary_checkpoint(audit->notary, log, size, arena, ret_checkpoint);
 }
 
+bool bw_audit_signed_size(struct bw_audit *audit, uint32_t log, uint64_t *ret_size)
+{
+    return audit->notary != NULL && bw_audit_notary_signed_size(audit->notary, log, ret_size);
+}
+
 bw_result bw_audit_anchor(struct bw_audit *audit, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor)
 {
     BW_CHECK(audit->notary != NULL, BW_AUDIT_UNAVAILABLE, "this region signs no checkpoints");
     return bw_audit_notary_anchor(audit->notary, log, arena, ret_anchor);
 }
 
+void bw_audit_watch(struct bw_audit *audit, void (*grown)(void *self), void *self)
+{
+    (void)pthread_mutex_lock(&audit->watch_lock);
+    audit->grown   = grown;
+    audit->watcher = self;
+    (void)pthread_mutex_unlock(&audit->watch_lock);
+}
+
 /* ---- what the index's thread does for us ---- */
+
+static void tell_watcher(struct bw_audit *audit)
+{
+    (void)pthread_mutex_lock(&audit->watch_lock);
+    if (audit->grown != NULL)
+        audit->grown(audit->watcher);
+    (void)pthread_mutex_unlock(&audit->watch_lock);
+}
 
 /* A checkpoint beside a busy committer never catches up with it, and the write-ahead log would grow without end: so past
  * a point the rest, which is little, is done with the committer stopped. One that fails is tried again at the next tick. */
@@ -516,6 +541,7 @@ static void tick(void *self)
         write_aggregates(audit, false);
     if (audit->notary != NULL)
         bw_audit_notary_wake(audit->notary);
+    tell_watcher(audit);
     checkpoint(audit);
 }
 
@@ -572,7 +598,8 @@ static bw_result init(struct bw_audit *audit, const struct bw_audit_options *opt
     audit->lock   = -1;
     audit->last   = &audit->first;
     audit->host   = strdup(options->host);
-    BW_CHECK(audit->host != NULL && pthread_mutex_init(&audit->queue_lock, NULL) == 0 && pthread_mutex_init(&audit->write_lock, NULL) == 0,
+    BW_CHECK(audit->host != NULL && pthread_mutex_init(&audit->queue_lock, NULL) == 0 && pthread_mutex_init(&audit->write_lock, NULL) == 0
+             && pthread_mutex_init(&audit->watch_lock, NULL) == 0,
              BW_NO_MEMORY, "audit");
     BW_TRY(bw_hasher_new(&audit->hasher));
     BW_TRY(bw_flood_new(&audit->flood));
@@ -664,6 +691,7 @@ void bw_audit_close(struct bw_audit *audit)
     bw_hasher_free(audit->hasher);
     if (audit->lock >= 0)
         (void)close(audit->lock);
+    (void)pthread_mutex_destroy(&audit->watch_lock);
     (void)pthread_mutex_destroy(&audit->write_lock);
     (void)pthread_mutex_destroy(&audit->queue_lock);
     free(audit->host);

@@ -99,6 +99,7 @@ struct bw_audit_query {
     uint64_t        from_index;     /* where to go on: next_index of the answer before */
     bool            newest_first;   /* then from_index is the first one not wanted any more, and 0 means from the end */
     uint32_t        limit;          /* at least 1 */
+    bool            as_indexed;     /* does not wait for the index: what is in it now */
 };
 
 /* A record as stored: each class's bytes verbatim, with its salt in front (AUDIT_FORMAT.md). */
@@ -115,6 +116,10 @@ struct bw_audit_found {
 /* BW_LOG_POSITION: the query goes on beyond the log's end, so the caller saw a longer log than this. */
 bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *query, struct bw_arena *arena, struct bw_audit_found *ret_found);
 
+/* grown is called each time the index has taken in more, on its thread: it may not ask anything of audit. NULL: nobody's any
+ * more, and when this returns none is running. */
+void bw_audit_watch(struct bw_audit *audit, void (*grown)(void *self), void *self);
+
 /* ---- checkpoints ---- */
 
 struct bw_audit_checkpoint {
@@ -126,6 +131,9 @@ struct bw_audit_checkpoint {
 /* The log's last checkpoint that covers size records. Waits for it a little when they were just written. BW_LOG_POSITION: the
  * log has fewer; BW_DEADLINE: it is late; BW_AUDIT_UNAVAILABLE: none are signed. */
 bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t size, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint);
+
+/* The size of the log's last checkpoint, without waiting. false: there is none. */
+bool bw_audit_signed_size(struct bw_audit *audit, uint32_t log, uint64_t *ret_size);
 
 /* That the region's anchor log commits to a checkpoint of this log. Bytes are from the arena. */
 struct bw_audit_anchor { struct bw_note_key key; /* of the anchor log */ struct bw_anchor_proof proof; };

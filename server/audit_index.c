@@ -386,7 +386,8 @@ bw_result bw_audit_index_find(struct bw_audit_index *index, const struct bw_audi
     struct bw_index_reader    *reader;
 
     BW_CHECK(log != NULL, BW_INTERNAL, "no such log");
-    BW_TRY(catch_up(index));
+    if (!query->as_indexed)
+        BW_TRY(catch_up(index));
     BW_TRY(take_reader(index, &reader));
     bw_result r = bw_index_search(reader, log, query, arena, ret_found);
     give_back(index, reader);

@@ -8,6 +8,7 @@
 #include "audit.h"
 #include "audit_signer.h"
 #include "config.h"
+#include "followers.h"
 #include "housekeeping.h"
 #include "hsm.h"
 #include "listen.h"
@@ -210,6 +211,16 @@ static void stop_listener(struct bw_daemon *daemon)
     bw_listener_free(daemon->listener);
 }
 
+static bw_result start_followers(struct bw_daemon *daemon)
+{
+    return bw_followers_start(daemon, &daemon->followers);
+}
+
+static void stop_followers(struct bw_daemon *daemon)
+{
+    bw_followers_stop(daemon->followers);
+}
+
 static bw_result start_workers(struct bw_daemon *daemon)
 {
     return bw_workers_start(daemon, daemon->config->workers, SLOW_QUEUE, &daemon->workers);
@@ -261,6 +272,7 @@ static const struct step { const char *name; bw_result (*start)(struct bw_daemon
     { "recovery",     start_recovery, stop_recovery },  /* what a crash left between intent and outcome    */
     { "housekeeping", start_housekeeping, stop_housekeeping }, /* deletions and rotations that fall due    */
     { "listener",     start_listener, stop_listener },
+    { "followers",    start_followers, stop_followers }, /* streams of the log                             */
     { "workers",      start_workers,  stop_workers  },
     { "door",         open_door,      close_door    },  /* from here on calls come                         */
     { "vitals",       start_vitals,   stop_vitals   },  /* from here on health says SERVING                */
