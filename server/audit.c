@@ -21,6 +21,7 @@
 #include "audit_logs.h"
 #include "audit_notary.h"
 #include "audit_proof.h"
+#include "audit_scrub.h"
 #include "audit_space.h"
 
 enum {
@@ -43,6 +44,7 @@ struct bw_audit {
     struct bw_audit_space *space;
     struct bw_audit_index *index;
     struct bw_audit_notary *notary;      /* NULL: nothing is signed */
+    struct bw_audit_scrub *scrub;        /* NULL: nothing is read again */
 
     pthread_mutex_t        queue_lock;   /* over the next three */
     struct bw_audit_entry *first, **last;
@@ -419,8 +421,17 @@ bw_result bw_audit_health(struct bw_audit *audit)
     BW_CHECK(failed_us == 0 || clock_us(CLOCK_MONOTONIC_COARSE) - failed_us > 1000000, BW_AUDIT_UNAVAILABLE, "the last record could not be written");
     if (audit->notary != NULL)
         BW_TRY(bw_audit_notary_health(audit->notary));
+    if (audit->scrub != NULL)
+        BW_TRY(bw_audit_scrub_health(audit->scrub));
     BW_CHECK(clock_us(CLOCK_REALTIME_COARSE) > atomic_load(&audit->last_us) - CLOCK_BACK_US, BW_CLOCK_UNAVAILABLE, "the clock went back behind the audit log");
     return bw_success();
+}
+
+void bw_audit_progress(struct bw_audit *audit, struct bw_audit_progress *ret_progress)
+{
+    *ret_progress = (struct bw_audit_progress){ 0 };
+    if (audit->scrub != NULL)
+        bw_audit_scrub_progress(audit->scrub, ret_progress);
 }
 
 void bw_audit_stats(struct bw_audit *audit, struct bw_audit_stats *ret_stats)
@@ -646,6 +657,21 @@ static bw_result open_trees(struct bw_audit *audit, const char *dir, const char 
     return audit->notary != NULL ? bw_audit_notary_start(audit->notary, audit->index) : bw_success();
 }
 
+static bw_result start_scrub(struct bw_audit *audit, const struct bw_audit_options *options, const char *db_path)
+{
+    char guard[PATH_ROOM], anchor[PATH_ROOM];
+
+    if (options->damaged == NULL)
+        return bw_success();
+    BW_TRY(guard_path(options, guard));
+    BW_TRY(path_in(options->dir, "audit-anchor.db", anchor));
+    const struct bw_audit_scrub_options scrub = { .db_path = db_path, .guard_path = options->signer ? guard : NULL, .anchor_path = anchor,
+                                                  .region = audit->region, .logs = audit->logs, .index = audit->index,
+                                                  .key = options->signer ? &options->signer->key : NULL, .pause_ms = options->scrub_pause_ms,
+                                                  .damaged = options->damaged, .self = options->self };
+    return bw_audit_scrub_start(&scrub, &audit->scrub);
+}
+
 static bw_result open_files(struct bw_audit *audit, const struct bw_audit_options *options)
 {
     char db_path[PATH_ROOM];
@@ -659,7 +685,8 @@ static bw_result open_files(struct bw_audit *audit, const struct bw_audit_option
     BW_TRY(bw_audit_space_new(options->dir, &audit->space));
     BW_TRY(read_heads(audit));
     BW_TRY(open_notary(audit, options));
-    return open_trees(audit, options->dir, db_path);
+    BW_TRY(open_trees(audit, options->dir, db_path));
+    return start_scrub(audit, options, db_path);
 }
 
 bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit **ret_audit)
@@ -680,6 +707,7 @@ void bw_audit_close(struct bw_audit *audit)
         return;
     if (audit->index != NULL)
         write_aggregates(audit, true);
+    bw_audit_scrub_stop(audit->scrub);
     bw_audit_notary_stop(audit->notary);
     bw_audit_index_free(audit->index);
     bw_audit_notary_free(audit->notary);
