@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "daemon.h"
+#include "followers.h"
 #include "log.h"
 #include "transport.h"
 
@@ -56,6 +57,7 @@ static void shut_down(struct bw_listener *listener)
     *down = (struct down){ .tag.run = on_down, .listener = listener };
     listener->is_closing = true;
     bw_stream_finish_all(listener);
+    bw_followers_close(listener->daemon->followers);
     grpc_server_shutdown_and_notify(listener->server, listener->queue, &down->tag);
 }
 
