@@ -86,6 +86,8 @@ static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key
     struct bw_attributes *a = &object->attributes;
     bool readable = bw_attributes_bool(a, CKA_EXTRACTABLE) && !bw_attributes_bool(a, CKA_SENSITIVE);
 
+    bw_bytes told = bw_attributes_bytes(a, CKA_CHECK_VALUE);
+    BW_CHECK(told.len == 0 || bw_bytes_equal(told, key->check), BW_ATTRIBUTE_VALUE, "the check value is another key's");
     BW_TRY(bw_buf_add(&object->sealed, key->sealed));
     object->key.sealed = bw_buf_bytes(&object->sealed);
     if (!readable) {
@@ -331,7 +333,9 @@ static bw_result open_wrap(struct bw_session *session, struct wrap *w, const CK_
                            CK_OBJECT_HANDLE key)
 {
     BW_TRY(check_mechanism(session, mechanism, BW_USE_WRAP, &w->arena, &w->parameters));
-    BW_TRY(wrapping_key(session, wrapping, w->parameters.mechanism.row, CKA_WRAP, &w->wrapping));
+    bw_result r = wrapping_key(session, wrapping, w->parameters.mechanism.row, CKA_WRAP, &w->wrapping);
+    BW_CHECK(r.code != BW_KEY_HANDLE, BW_WRAPPING_KEY, "no such wrapping key");
+    BW_TRY(r);
     BW_TRY(bw_objects_key(session, key, &w->target));
     BW_CHECK(bw_attributes_bool(&w->target->attributes, CKA_EXTRACTABLE), BW_KEY_UNWRAPPABLE, "the key is not extractable");
     return bw_success();

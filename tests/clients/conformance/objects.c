@@ -108,12 +108,14 @@ static CK_RV login(CK_SESSION_HANDLE s)
 void sessions(void)
 {
     CK_SESSION_HANDLE ro, rw;
+    CK_SESSION_INFO info;
     CK_BYTE wrong[] = "wrong";
 
     begin("sessions");
     say("C_OpenSession, not serial", p11->C_OpenSession(slot, CKF_RW_SESSION, NULL, NULL, &rw));
     say("C_OpenSession(NULL handle)", p11->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, NULL));
     say("C_OpenSession, read-only", p11->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &ro));
+    say("C_GetSessionInfo", p11->C_GetSessionInfo(ro, &info));
     say("C_GetSessionInfo(NULL)", p11->C_GetSessionInfo(ro, NULL));
     say_state("read-only, public", ro);
     say("C_Login of nobody", p11->C_Login(ro, 4711, wrong, 5));
@@ -214,7 +216,8 @@ static void making(void)
     CK_OBJECT_CLASS class = CKO_DATA, other = CKO_PRIVATE_KEY;
     CK_ATTRIBUTE data[] = { { CKA_CLASS, &class, sizeof class }, { CKA_LABEL, (void *)"d", 1 }, { CKA_VALUE, (void *)"value", 5 }, { CKA_TOKEN, &no, 1 } };
     CK_ATTRIBUTE change = { CKA_LABEL, (void *)"new", 3 }, class_change = { CKA_CLASS, &other, sizeof other };
-    CK_ATTRIBUTE no_value = { CKA_LABEL, NULL, 3 }, long_bool = { CKA_PRIVATE, b, 2 };
+    CK_ATTRIBUTE fixed = { CKA_COPYABLE, &no, 1 }, loose = { CKA_COPYABLE, &yes, 1 };
+    CK_ATTRIBUTE no_value = { CKA_LABEL, NULL, 3 }, long_bool = { CKA_COPYABLE, b, 2 };
     CK_OBJECT_HANDLE object = 0, copy = 0;
     CK_ULONG size;
 
@@ -223,6 +226,11 @@ static void making(void)
     say("C_CreateObject without a class", p11->C_CreateObject(session, data + 1, 3, &copy));
     say("C_CreateObject(NULL handle)", p11->C_CreateObject(session, data, 4, NULL));
     say("C_CreateObject(NULL template)", p11->C_CreateObject(session, NULL, 4, &copy));
+    say("C_SetAttributeValue: not to be copied", p11->C_SetAttributeValue(session, object, &fixed, 1));
+    say("C_SetAttributeValue: to be copied again", p11->C_SetAttributeValue(session, object, &loose, 1));
+    say("C_CopyObject of what is not to be copied", p11->C_CopyObject(session, object, &change, 1, &copy));
+    say("C_DestroyObject", p11->C_DestroyObject(session, object));
+    say("C_CreateObject of data", p11->C_CreateObject(session, data, 4, &object));
     say("C_GetObjectSize", p11->C_GetObjectSize(session, object, &size));
     say("C_GetObjectSize(NULL)", p11->C_GetObjectSize(session, object, NULL));
     say("C_CopyObject", p11->C_CopyObject(session, object, &change, 1, &copy));
