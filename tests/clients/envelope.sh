@@ -24,8 +24,8 @@ cmp plain opened
 checked "what the module made the command line tool opens, and the other way round"
 
 expect 1 "C_Decrypt: CKR 0x40" "${app[@]}" decrypt other.pdf <envelope
-head -c 100 envelope >cut
-expect 1 "C_Decrypt: CKR 0x4" "${app[@]}" decrypt report.pdf <cut
+head -c 100 envelope >cut-envelope
+expect 1 "C_Decrypt: CKR 0x4" "${app[@]}" decrypt report.pdf <cut-envelope
 checked "another context and a cut envelope are refused"
 
 start_region ch

@@ -242,12 +242,35 @@ static void try_oaep(const struct hash *hash, const struct hash *mgf, const char
         try_rsa(&m, &how, 50);
 }
 
+/* However the padding is wrong, the answer is the same: which it is would tell an attacker about the plaintext. */
+static void wrong_paddings(void)
+{
+    static const struct { const char *what; CK_BYTE first, second, middle, end; } blocks[] = {
+        { "another type", 0, 1, 7, 0 }, { "no zero before it", 1, 2, 7, 0 }, { "no end", 0, 2, 7, 7 }, { "an early end", 0, 2, 0, 0 }, { "nothing", 0, 0, 0, 0 },
+    };
+    struct rsa_how raw = { .padding = RSA_NO_PADDING };
+    CK_MECHANISM m = { CKM_RSA_PKCS, NULL, 0 };
+
+    if (!begin_ours("CKM_RSA_PKCS, wrong paddings"))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
+        struct bytes block = { .len = 256 }, out = { .len = sizeof out.data };
+
+        memset(block.data, 7, 256);
+        block.data[0] = blocks[i].first, block.data[1] = blocks[i].second, block.data[5] = blocks[i].middle, block.data[200] = blocks[i].end;
+        struct bytes wrong = ossl_rsa_encrypt(rsa.openssl, &raw, &block);
+        OK("C_DecryptInit", p11->C_DecryptInit(session, &m, rsa.private));
+        expect(blocks[i].what, p11->C_Decrypt(session, wrong.data, wrong.len, out.data, &out.len), CKR_ENCRYPTED_DATA_INVALID);
+    }
+}
+
 static void rsa_encryption(void)
 {
     CK_MECHANISM pkcs = { CKM_RSA_PKCS, NULL, 0 }, raw = { CKM_RSA_X_509, NULL, 0 };
 
     begin("CKM_RSA_PKCS encryption");
     try_rsa(&pkcs, &(struct rsa_how){ .padding = RSA_PKCS1_PADDING }, 50);
+    wrong_paddings();
     begin("CKM_RSA_X_509 encryption");
     try_rsa(&raw, &(struct rsa_how){ .padding = RSA_NO_PADDING }, 256);
     for (size_t i = 0; i < ARRAY_LEN(hashes); i++) {
