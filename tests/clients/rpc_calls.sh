@@ -21,9 +21,9 @@ awk '
 ' trace >wrong || die "$(<wrong)"
 checked "$(grep -c '^# ' trace) calls: each made the RPCs that its table promises"
 
-missing=$(comm -23 <(sed -n 's/^BW_FUNCTION([^,]*,[^,]*, *\(C_[A-Za-z]*\).*/\1/p' "$BW_SOURCE/provider/functions.def" | sort -u) \
+unseen=$(comm -23 <(sed -n 's/^BW_FUNCTION([^,]*,[^,]*, *\(C_[A-Za-z]*\).*/\1/p' "$BW_SOURCE/provider/functions.def" | sort -u) \
                    <(sed -n 's/^# \(C_[A-Za-z]*\):.*/\1/p' trace | sort -u))
-[[ -z $missing ]] || die "not in the table: $missing"
+[[ -z $unseen ]] || die "not in the table: $unseen"
 checked "every function is in the table"
 
 region_stop "$DIR/eu-central" # its log is whole then
