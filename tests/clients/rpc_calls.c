@@ -110,7 +110,7 @@ static void finding(bool first)
     CK_ULONG count;
     CK_ATTRIBUTE label = { CKA_LABEL, out, sizeof out };
 
-    STEP(CKR_OK, first ? "Describe ListKeys ListObjects" : NONE, C_FindObjectsInit, session, NULL, 0);
+    STEP(CKR_OK, first ? "ListKeys ListObjects Describe" : NONE, C_FindObjectsInit, session, NULL, 0);
     STEP(CKR_OK, NONE, C_FindObjects, session, found, ARRAY_LEN(found), &count);
     STEP(CKR_OK, NONE, C_FindObjectsFinal, session);
     aes        = of_class(CKO_SECRET_KEY, "aes", count);
