@@ -11,7 +11,8 @@ enum bw_exit {
     BW_EXIT_USAGE       = 2,  /* the command line, or what it names, is wrong */
     BW_EXIT_UNREACHABLE = 3,  /* the region cannot be reached or cannot serve now: try again later */
     BW_EXIT_CONFIG      = 4,  /* configuration, certificate or key; doctor found a fault */
-    BW_EXIT_FAILED      = 5   /* something broke, here or there */
+    BW_EXIT_FAILED      = 5,  /* something broke, here or there */
+    BW_EXIT_WAITING     = 6   /* kept as a proposal, for more custodians to approve */
 };
 
 /* All zero is a run that has not begun. */

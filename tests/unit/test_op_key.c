@@ -440,7 +440,7 @@ static void a_customer_held_tenant_works_only_while_its_custodian_says_so(void *
     assert_null(token_of("held"));
     assert_int_equal(create_key_as(CUSTOMER, BW_SPEC_AES_256, "", NULL, 0).code, BW_TENANT_SEALED);
     assert_int_equal(activate_tenant(OPERATOR, "held", "customers-pin").code, BW_NOT_PERMITTED);
-    assert_int_equal(activate_tenant(CUSTOMER, "", "another-pin").code, BW_CREDENTIAL_INVALID);
+    assert_int_equal(activate_tenant(CUSTOMER, "", "another-pin").code, BW_PIN_INCORRECT);
     assert_int_equal(activate_tenant(CUSTOMER, "", "customers-pin").code, BW_OK);
     assert_int_equal(create_key_as(CUSTOMER, BW_SPEC_AES_256, "", NULL, 0).code, BW_OK);
 
