@@ -410,7 +410,7 @@ static const struct { const char *why; const char *sql; } attacks[] = {
     { "forgetting a version",                 "DELETE FROM key_version" },
     { "renumbering a version",                "UPDATE key_version SET number = 9 WHERE number = 3" },
     { "another public key",                   "UPDATE key_version SET public_key = x'00'" },
-    { "a version before the last",            "INSERT INTO key_version VALUES (" THE_KEY ", 2, 1, 0, x'', 0, 0)" },
+    { "a version before the last",            "INSERT INTO key_version VALUES (" THE_KEY ", 2, 1, 0, x'', 0, 0, x'')" },
     { "reviving a destroyed version",         "UPDATE key_version SET state = 3; UPDATE key_version SET state = 1" },
     { "giving uses back",                     "UPDATE key_version SET reserved = 10; UPDATE key_version SET reserved = 9" },
     { "an alias in another tenant",           "INSERT INTO key_alias VALUES ('umbra', 'x', " THE_KEY ")" },
