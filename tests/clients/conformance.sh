@@ -4,6 +4,8 @@ source "$(dirname "$0")/../lib/region.sh"
 live_region
 three_keys
 cd "$DIR"
+# what is off by default is compared too
+printf '{"rules": [{"name": "all"}, {"name": "ECB too", "mechanisms": ["CKM_AES_ECB"]}]}' | cli_as custodian key policy set aes - >/dev/null
 program=$BW_BUILD/tests/conformance
 
 mkdir softhsm

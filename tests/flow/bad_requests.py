@@ -60,6 +60,7 @@ GOOD = {
     "ScheduleDeletion": (custodian, dict(name=doomed[0], days=7)),
     "CancelDeletion": (custodian, dict(name=doomed[0])),
     "SetKeyPolicy": (custodian, dict(name=key, policy='{"rules": [{"name": "all"}]}')),
+    "TestKeyPolicy": (auditor, dict(name=key, policy='{"rules": []}')),
     "CreateGrant": (custodian, dict(name=key, terms='{"principals": ["app/t1"]}', expires_us=int((time.time() + 3600) * 1e6))),
     "ListGrants": (custodian, dict(name=key)),
     "RevokeGrant": (custodian, dict(name=key, id="00" * 16)),
@@ -193,7 +194,7 @@ NEEDED = [("Encrypt", "key"), ("Decrypt", "key"), ("Sign", "key"), ("Verify", "k
           ("UnwrapKey", "wrapped"), ("UnwrapKey", "template"), ("GenerateKey", "template"), ("DeriveKey", "key"), ("DeriveKey", "template"), ("Wrap", "key"),
           ("Unwrap", "envelope"), ("Rewrap", "envelope"), ("GenerateDataKey", "key"), ("Random", "length"), ("Batch", "operations"), ("CreateKey", "spec"),
           ("GetKey", "name"), ("UpdateKey", "name"), ("UpdateKey", "fields"), ("RotateKey", "name"), ("EnableKey", "name"), ("DisableKey", "name"),
-          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("CreateGrant", "name"), ("CreateGrant", "terms"), ("CreateGrant", "expires_us"),
+          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("TestKeyPolicy", "name"), ("TestKeyPolicy", "policy"), ("CreateGrant", "name"), ("CreateGrant", "terms"), ("CreateGrant", "expires_us"),
           ("ListGrants", "name"), ("RevokeGrant", "name"), ("RevokeGrant", "id"), ("GetImportParameters", "name"),
           ("ImportKeyMaterial", "name"), ("ImportKeyMaterial", "import_token"), ("ImportKeyMaterial", "wrapped"), ("CreateTenant", "name"),
           ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy")]
