@@ -33,6 +33,7 @@ static const struct { const char *name; long theirs, ours; const char *why; } di
     { "wrong Init: no OAEP parameters",               0x07, 0x71, "the same" },
     { "wrong Init: a key that there is not",          0x82, 0x60, "CKR_KEY_HANDLE_INVALID, as v3.0 5.13.1 has it" },
     { "wrong Init: data too long",                    0x05, 0x21, "CKR_DATA_LEN_RANGE, where SoftHSM has CKR_GENERAL_ERROR" },
+    { "AES-ECB: *",                                   ANY,  ANY,  "off by default, and an application's own session key has no policy that could name it" },
     { "AES-GCM: C_Decrypt of too little",             0x05, 0x40, "CKR_ENCRYPTED_DATA_INVALID, where SoftHSM has CKR_GENERAL_ERROR" },
     { "RSA-*: C_Decrypt of too little",               0x05, 0x41, "CKR_ENCRYPTED_DATA_LEN_RANGE, where SoftHSM has CKR_GENERAL_ERROR" },
     { "sign SHA512-HMAC: C_*Init",                    0x62, 0,    "SoftHSM wants 64 bytes of key; the region's HSM says so when it is asked, at C_Sign" },
@@ -524,6 +525,14 @@ static void ciphers(void)
     }
 }
 
+/* With a key whose policy names it. */
+static void electronic_codebook(void)
+{
+    CK_MECHANISM m = { CKM_AES_ECB, NULL, 0 };
+
+    try_cipher("AES-ECB where it is named", &m, token_aes, token_aes, 48, false);
+}
+
 static void try_signature(const char *name, CK_MECHANISM *m, CK_OBJECT_HANDLE private, CK_OBJECT_HANDLE public, CK_ULONG in_len, bool parts)
 {
     CK_BYTE in[256], out[600];
@@ -611,6 +620,7 @@ static int observe(const char *module)
     operations();
     wrong_inits();
     ciphers();
+    electronic_codebook();
     signatures();
     digests();
     begin("end");
