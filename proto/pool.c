@@ -4,7 +4,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { IDLE_DEFAULT_MS = 60 * 1000 }; /* below what firewalls keep an idle connection for */
+enum {
+    IDLE_DEFAULT_MS = 60 * 1000, /* below what firewalls keep an idle connection for */
+    PAUSE_LEAST_MS  = 20         /* however little time is left */
+};
 
 /* ---- waiting ---- */
 
@@ -32,8 +35,12 @@ bw_result bw_pool_check(const struct bw_pool *pool)
     return bw_success();
 }
 
-bw_result bw_pool_pause(struct bw_pool *pool, int64_t until_ms)
+/* A long pause late in a call would be its end: another attempt is worth more. */
+bw_result bw_pool_pause(struct bw_pool *pool, int64_t until_ms, int64_t deadline_ms)
 {
+    int64_t now = bw_now_ms(), most = (deadline_ms - now) / 4;
+
+    until_ms = bw_earlier(bw_earlier(until_ms, deadline_ms), now + (most > PAUSE_LEAST_MS ? most : PAUSE_LEAST_MS));
     while (!pool->cancelled && bw_now_ms() < until_ms)
         bw_pool_wait(pool, &pool->changed, until_ms);
     return bw_pool_check(pool);
@@ -210,10 +217,10 @@ static bw_result connect_any(struct bw_pool *pool, int64_t deadline_ms)
         size_t picked = bw_endpoint_pick(pool->endpoints, pool->endpoints_len, pool->current);
         struct bw_endpoint *endpoint = &pool->endpoints[picked];
 
-        BW_TRY(bw_pool_pause(pool, bw_earlier(endpoint->not_before_ms, deadline_ms)));
+        BW_TRY(bw_pool_pause(pool, endpoint->not_before_ms, deadline_ms));
         if (bw_now_ms() >= deadline_ms)
             break;
-        bw_result r = connect_endpoint(pool, endpoint, share(deadline_ms, pool->endpoints_len > 1));
+        bw_result r = connect_endpoint(pool, endpoint, share(deadline_ms, true));
         if (r.code == BW_CANCELLED || r.code == BW_CREDENTIAL_INVALID || r.code == BW_NO_MEMORY)
             return r; /* no endpoint's doing */
         if (bw_ok(r)) {

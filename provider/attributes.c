@@ -13,10 +13,11 @@
 #define RSA_PRIV BW_SHAPE_RSA_PRIV
 #define EC_PRIV  BW_SHAPE_EC_PRIV
 #define SECRET   BW_SHAPE_SECRET
+#define PROFILE  BW_SHAPE_PROFILE
 #define PUB      (RSA_PUB | EC_PUB)
 #define PRIV     (RSA_PRIV | EC_PRIV)
 #define KEYS     (PUB | PRIV | SECRET)
-#define ALL      (DATA | CERT | KEYS)
+#define ALL      (DATA | CERT | KEYS | PROFILE)
 #define CREATE   BW_GIVEN_CREATE
 #define GENERATE BW_GIVEN_GENERATE
 #define UNWRAP   BW_GIVEN_UNWRAP
@@ -202,8 +203,11 @@ enum bw_shape bw_attributes_shape(const struct bw_attributes *attributes)
     };
     CK_OBJECT_CLASS class = stored_ulong(attributes, CKA_CLASS);
 
-    if (class == CKO_DATA || class == CKO_CERTIFICATE)
-        return class == CKO_DATA ? DATA : CERT;
+    switch (class) {
+    case CKO_DATA:        return DATA;
+    case CKO_CERTIFICATE: return CERT;
+    case CKO_PROFILE:     return PROFILE;
+    }
     CK_KEY_TYPE key_type = stored_ulong(attributes, CKA_KEY_TYPE);
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
         if (shapes[i].class == class && shapes[i].key_type == key_type)

@@ -19,7 +19,8 @@ enum bw_shape {
     BW_SHAPE_EC_PUB   = 1u << 3, /* Edwards curves too */
     BW_SHAPE_RSA_PRIV = 1u << 4,
     BW_SHAPE_EC_PRIV  = 1u << 5,
-    BW_SHAPE_SECRET   = 1u << 6
+    BW_SHAPE_SECRET   = 1u << 6,
+    BW_SHAPE_PROFILE  = 1u << 7
 };
 
 /* The column "given". */

@@ -76,6 +76,7 @@ static bw_result complete(struct bw_object *object)
     case CKO_PUBLIC_KEY:  return complete_public(&object->attributes);
     case CKO_CERTIFICATE: return complete_certificate(&object->attributes);
     case CKO_DATA:        return bw_success();
+    case CKO_PROFILE:     return bw_fail(BW_ATTRIBUTE_VALUE, "profiles are the token's to have");
     default:              return bw_fail(BW_TEMPLATE_INVALID, "private keys are generated");
     }
 }

@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-#include "audit_sql.h"
+#include "sql.h"
 #include "bailiwick/names.h"
 
 enum { BW_AUDIT_KEY_LEN = 32, BW_AUDIT_ORIGIN_MAX = 255 + 48 };
@@ -26,7 +26,7 @@ struct bw_audit_log_row {
 struct bw_audit_db_row { uint64_t position; uint32_t log; uint64_t index; bw_bytes essential, who, context; };
 
 struct bw_audit_db {
-    struct bw_audit_sql   sql;
+    struct bw_sql   sql;
     bool            full;      /* the last failure was for want of space */
     atomic_uint    *wal_pages; /* in the write-ahead log since it began, as this connection's commits see it */
 };

@@ -65,23 +65,23 @@ static size_t value_len(const uint8_t *value)
 }
 
 /* places: all of one list and segment */
-static bw_result write_run(struct bw_audit_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count)
+static bw_result write_run(struct bw_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count)
 {
     const uint8_t *list = places[0].bytes;
     uint8_t offsets[RUN_MAX * OFFSET_LEN];
 
     for (size_t i = 0; i < count; i++)
         memcpy(offsets + i * OFFSET_LEN, places[i].bytes + OFFSET_AT, OFFSET_LEN);
-    bw_audit_sql_bind_number(sql, statement, 1, (int64_t)get_be(list, 4));
-    bw_audit_sql_bind_number(sql, statement, 2, (int64_t)get_be(list + 4, 6));
-    bw_audit_sql_bind_number(sql, statement, 3, list[10]);
-    bw_audit_sql_bind_bytes(sql, statement, 4, bw_bytes_of(list + VALUE_AT, value_len(list + VALUE_AT)));
-    bw_audit_sql_bind_number(sql, statement, 5, (int64_t)get_be(list + OFFSET_AT, OFFSET_LEN));
-    bw_audit_sql_bind_bytes(sql, statement, 6, bw_bytes_of(offsets, count * OFFSET_LEN));
-    return bw_audit_sql_run(sql, statement);
+    bw_sql_bind_number(sql, statement, 1, (int64_t)get_be(list, 4));
+    bw_sql_bind_number(sql, statement, 2, (int64_t)get_be(list + 4, 6));
+    bw_sql_bind_number(sql, statement, 3, list[10]);
+    bw_sql_bind_bytes(sql, statement, 4, bw_bytes_of(list + VALUE_AT, value_len(list + VALUE_AT)));
+    bw_sql_bind_number(sql, statement, 5, (int64_t)get_be(list + OFFSET_AT, OFFSET_LEN));
+    bw_sql_bind_bytes(sql, statement, 6, bw_bytes_of(offsets, count * OFFSET_LEN));
+    return bw_sql_run(sql, statement);
 }
 
-bw_result bw_lists_write(struct bw_audit_sql *sql, unsigned statement, struct bw_list_place *places, size_t count)
+bw_result bw_lists_write(struct bw_sql *sql, unsigned statement, struct bw_list_place *places, size_t count)
 {
     qsort(places, count, sizeof *places, compare);
     for (size_t from = 0, to; from < count; from = to) {
@@ -152,27 +152,27 @@ uint32_t bw_bits_before(const struct bw_bits *bits, uint32_t below)
 
 /* ---- reading ---- */
 
-bw_result bw_list_read(struct bw_audit_sql *sql, unsigned statement, uint32_t log, uint64_t segment, enum bw_list_kind kind,
+bw_result bw_list_read(struct bw_sql *sql, unsigned statement, uint32_t log, uint64_t segment, enum bw_list_kind kind,
                        const bw_list_value *value, struct bw_bits *bits)
 {
     bool row = true, sound = true;
 
-    bw_audit_sql_bind_number(sql, statement, 1, log);
-    bw_audit_sql_bind_number(sql, statement, 2, (int64_t)segment);
-    bw_audit_sql_bind_number(sql, statement, 3, kind);
-    bw_audit_sql_bind_bytes(sql, statement, 4, bw_bytes_of(value->bytes, value_len(value->bytes)));
+    bw_sql_bind_number(sql, statement, 1, log);
+    bw_sql_bind_number(sql, statement, 2, (int64_t)segment);
+    bw_sql_bind_number(sql, statement, 3, kind);
+    bw_sql_bind_bytes(sql, statement, 4, bw_bytes_of(value->bytes, value_len(value->bytes)));
     while (sound) {
-        BW_TRY(bw_audit_sql_step(sql, statement, &row));
+        BW_TRY(bw_sql_step(sql, statement, &row));
         if (!row)
             break;
-        bw_bytes offsets = bw_audit_sql_get_bytes(sql, statement, 0);
+        bw_bytes offsets = bw_sql_get_bytes(sql, statement, 0);
         sound = offsets.len % OFFSET_LEN == 0;
         for (size_t i = 0; sound && i < offsets.len; i += OFFSET_LEN) {
             uint32_t offset = (uint32_t)(offsets.data[i] << 8 | offsets.data[i + 1]);
             bits->words[offset / 64] |= 1ull << offset % 64;
         }
     }
-    bw_audit_sql_reset(sql, statement);
+    bw_sql_reset(sql, statement);
     BW_CHECK(sound, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
     return bw_success();
 }

@@ -229,12 +229,12 @@ static bw_result read_sizes(void *self, struct bw_index_reader *reader)
     bool          row   = true;
 
     while (row) {
-        BW_TRY(bw_audit_sql_step(&reader->index, BW_INDEX_EACH_FED, &row));
-        uint64_t log = row ? (uint64_t)bw_audit_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 0) : UINT64_MAX;
+        BW_TRY(bw_sql_step(&reader->index, BW_INDEX_EACH_FED, &row));
+        uint64_t log = row ? (uint64_t)bw_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 0) : UINT64_MAX;
         if (log < sizes->count)
-            sizes->of[log] = (uint64_t)bw_audit_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 1);
+            sizes->of[log] = (uint64_t)bw_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 1);
     }
-    bw_audit_sql_reset(&reader->index, BW_INDEX_EACH_FED);
+    bw_sql_reset(&reader->index, BW_INDEX_EACH_FED);
     return bw_success();
 }
 

@@ -93,7 +93,7 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
         return bw_success(); /* names the tenant, where there is one, in its message */
     BW_TRY(bw_registry_tenant(daemon->registry, &caller->tenant, &grant->tenant));
     BW_CHECK(grant->tenant->state == BW_TENANT_STATE_ACTIVE || works_while_sealed(job->method), BW_TENANT_SEALED, "tenant is sealed");
-    BW_CHECK(!acts_on_its_own(job) || grant->tenant->apps_own_keys, BW_NOT_PERMITTED, "tenant policy lets no application keep keys of its own");
+    BW_CHECK(!acts_on_its_own(job) || grant->tenant->policy.apps_own_keys, BW_NOT_PERMITTED, "tenant policy lets no application keep keys of its own");
     return bw_success();
 }
 

@@ -426,6 +426,14 @@ static bool admits_rest(const struct rule *rule, const struct bw_policy_question
            (rule->release || !q->release);
 }
 
+bool bw_policy_releases(const struct bw_policy *policy)
+{
+    for (size_t i = 0; i < policy->rule_count; i++)
+        if (policy->rules[i].release)
+            return true;
+    return false;
+}
+
 bool bw_policy_concerns(const struct bw_policy *policy, const struct bw_identity *caller, const bw_region *home,
                         const struct bw_mechanism_row *mechanism)
 {

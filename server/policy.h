@@ -50,6 +50,9 @@ BW_DEFINE_AUTO(policy)
 const char *bw_policy_member(size_t index, bool *ret_in_terms);
 const char *bw_policy_operation(size_t index); /* what operations may hold; NULL past the end */
 
+/* Whether a rule lets session keys' values go to applications. */
+bool bw_policy_releases(const struct bw_policy *policy);
+
 /* Whether any rule is about this caller at all, whatever the operation: keys that have none are not shown to it. Where a
  * mechanism is given that is off by default, only rules count that name it. */
 bool bw_policy_concerns(const struct bw_policy *policy, const struct bw_identity *caller, const bw_region *home,

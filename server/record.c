@@ -68,6 +68,7 @@ static essential_message essential_of(const struct bw_record *record, const stru
     m.count          = record->count;
     m.last_us        = record->last_us;
     m.clock_unsure   = stamp->clock_unsure;
+    m.proposal_id    = given(record->proposal, sizeof record->proposal, record->has_proposal);
     return m;
 }
 
@@ -163,6 +164,7 @@ static bw_result take_essential(const essential_message *m, struct bw_record *re
     BW_TRY(take_fixed(m->event_id, stamp->event_id, sizeof stamp->event_id, &present));
     BW_TRY(take_fixed(m->principal_tag, stamp->principal_tag, sizeof stamp->principal_tag, &present));
     BW_TRY(take_fixed(m->key_id, record->key.bytes, sizeof record->key.bytes, &record->has_key));
+    BW_TRY(take_fixed(m->proposal_id, record->proposal, sizeof record->proposal, &record->has_proposal));
     stamp->time_us         = m->time_us;
     stamp->wall_us         = m->wall_us;
     stamp->clock_unsure    = m->clock_unsure;

@@ -19,6 +19,8 @@ struct bw_record {
     enum bw_outcome outcome;
     enum bw_code    reason;
     uint64_t        policy_version;
+    bool            has_proposal;
+    uint8_t         proposal[BW_PROPOSAL_ID_LEN]; /* of custodians: that this is about, or that it carries out */
     uint64_t        intent_index;    /* of the intent that this closes, plus 1; 0: none */
     uint64_t        count;           /* aggregates; 0: one */
     int64_t         last_us;

@@ -13,6 +13,7 @@
 
 #include "bailiwick/mechanism.h"
 #include "bailiwick/names.h"
+#include "tenant_policy.h"
 
 struct bw_key_grant;
 struct bw_policy;
@@ -101,8 +102,8 @@ struct bw_tenant_info {
     char                    token_serial[17];   /* of its HSM token */
     struct bw_token        *token;              /* logged in; NULL while sealed. holder's */
     struct bw_token_holder *holder;             /* frees the token when the last snapshot of the tenant that shares it goes */
-    bool                    apps_own_keys;      /* tenant policy: applications may make keys of their own */
     const char             *policy_text;        /* JSON: tenant_policy.h */
+    struct bw_tenant_policy policy;             /* what it says */
     uint32_t                log;                /* number of its audit log */
     int64_t                 created_us;
     uint64_t                generation;         /* counts changes of the tenant itself */
@@ -113,7 +114,7 @@ struct bw_tenant_info {
 bw_result bw_token_hold(struct bw_token *token, struct bw_token_holder **ret_holder);
 void      bw_token_let_go(struct bw_token_holder *holder); /* NULL is fine */
 
-/* A snapshot of the draft; shares its holder (token is set from it) and sets apps_own_keys from policy_text. */
+/* A snapshot of the draft; shares its holder (token is set from it) and reads policy out of policy_text. */
 bw_result bw_tenant_info_new(const struct bw_tenant_info *draft, struct bw_tenant_info **ret_tenant);
 void bw_tenant_info_draft(const struct bw_tenant_info *tenant, struct bw_tenant_info *ret_draft);
 void bw_tenant_info_ref(const struct bw_tenant_info *tenant);

@@ -111,6 +111,29 @@ CREATE TABLE request (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX request_age ON request (kept_us);
 
+-- What custodians propose to each other: proposal.h. A proposal goes when it is carried out, rejected or over.
+CREATE TABLE proposal (
+    tenant     TEXT    NOT NULL REFERENCES tenant (name),
+    id         BLOB    NOT NULL CHECK (length(id) = 16),
+    method     INTEGER NOT NULL,               -- its number in methods.def
+    request    BLOB    NOT NULL,               -- its message, without request id
+    key        BLOB    NOT NULL CHECK (length(key) IN (0, 16)),
+    generation INTEGER NOT NULL,               -- of the key or tenant that it is about, as it was
+    proposer   TEXT    NOT NULL,
+    created_us INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL,
+    PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE approval (
+    tenant      TEXT    NOT NULL,
+    proposal    BLOB    NOT NULL,
+    custodian   TEXT    NOT NULL,
+    approved_us INTEGER NOT NULL,
+    PRIMARY KEY (tenant, proposal, custodian),
+    FOREIGN KEY (tenant, proposal) REFERENCES proposal (tenant, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 -- A store belongs to one region.
 CREATE TRIGGER meta_region_stays BEFORE UPDATE OF only_row, region, made_us ON meta
 BEGIN SELECT RAISE(ABORT, 'a store never changes its region'); END;
@@ -171,3 +194,11 @@ CREATE TRIGGER revoked_for_good BEFORE UPDATE ON revoked
 BEGIN SELECT RAISE(ABORT, 'who is revoked stays revoked'); END;
 CREATE TRIGGER revoked_stays BEFORE DELETE ON revoked
 BEGIN SELECT RAISE(ABORT, 'who is revoked stays revoked'); END;
+
+-- What was approved is what was proposed, and nobody approves who was revoked.
+CREATE TRIGGER proposal_stays_what_it_is BEFORE UPDATE ON proposal
+BEGIN SELECT RAISE(ABORT, 'a proposal never changes'); END;
+CREATE TRIGGER approval_stays_what_it_is BEFORE UPDATE ON approval
+BEGIN SELECT RAISE(ABORT, 'an approval never changes'); END;
+CREATE TRIGGER approval_is_of_somebody BEFORE INSERT ON approval WHEN EXISTS (SELECT 1 FROM revoked WHERE principal = NEW.custodian)
+BEGIN SELECT RAISE(ABORT, 'who is revoked approves nothing'); END;

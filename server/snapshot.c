@@ -264,7 +264,7 @@ bw_result bw_tenant_info_new(const struct bw_tenant_info *draft, struct bw_tenan
     bw_tenant_info_draft(draft, tenant);
     atomic_init(&tenant->references, 1);
     tenant->policy_text   = memcpy(tenant + 1, draft->policy_text, policy_len + 1);
-    tenant->apps_own_keys = policy.apps_own_keys;
+    tenant->policy        = policy;
     tenant->token         = tenant->holder ? tenant->holder->token : NULL;
     if (tenant->holder != NULL)
         atomic_fetch_add(&tenant->holder->references, 1);

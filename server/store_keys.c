@@ -60,6 +60,7 @@ static bw_result put_tags(struct bw_store *store, const struct bw_key *key)
     return bw_success();
 }
 
+struct written { const struct bw_key *key; const struct bw_warrant *warrant; };
 static bw_result put_grants(struct bw_store *store, const struct bw_key *key)
 {
     BW_TRY(bw_query_run(store, BW_SQL_CLEAR_GRANTS, BW_SQL_VALUES(bw_query_id(key->name.id.bytes)), NULL));
@@ -77,8 +78,10 @@ static bw_result put_grants(struct bw_store *store, const struct bw_key *key)
 
 static bw_result put_key(struct bw_store *store, const void *what)
 {
-    const struct bw_key *key = what;
+    const struct written *written = what;
+    const struct bw_key  *key     = written->key;
 
+    BW_TRY(bw_warrant_spend(store, written->warrant));
     BW_TRY(put_row(store, key));
     BW_TRY(put_versions(store, key));
     BW_TRY(put_aliases(store, key));
@@ -87,9 +90,13 @@ static bw_result put_key(struct bw_store *store, const void *what)
     return bw_query_run(store, BW_SQL_TOUCH_TENANT, BW_SQL_VALUES(bw_query_text(key->name.tenant.text)), NULL);
 }
 
-bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key)
+bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key, struct bw_warrant *warrant)
 {
-    return bw_store_change(store, put_key, key);
+    bw_result result = bw_store_change(store, put_key, &(struct written){ key, warrant });
+
+    if (warrant != NULL)
+        warrant->spent = bw_ok(result);
+    return result;
 }
 
 struct reservation { const bw_key_id *key; uint32_t version; uint64_t up_to; };
@@ -127,7 +134,7 @@ bw_result bw_store_keep_last_use(struct bw_store *store, const bw_key_id *key, u
 
 /* Reads the rows of one key's list into an array in the arena. */
 struct list_kind {
-    enum bw_sql sql;
+    enum bw_store_sql sql;
     size_t      item_size;
     bw_result (*read)(struct bw_store *store, struct bw_arena *arena, void *item);
 };
@@ -169,7 +176,7 @@ static bw_result read_grant_id(struct bw_store *store, int column, uint8_t id[st
 static bw_result read_grant(struct bw_store *store, struct bw_arena *arena, void *item)
 {
     struct bw_key_grant **ret_draft = item, *draft = bw_arena_alloc(arena, sizeof *draft);
-    const enum bw_sql sql = BW_SQL_GRANTS_OF;
+    const enum bw_store_sql sql = BW_SQL_GRANTS_OF;
 
     BW_CHECK(draft != NULL, BW_NO_MEMORY, "a grant of the store");
     BW_TRY(read_grant_id(store, 0, draft->id));
@@ -241,7 +248,7 @@ static bw_result read_lists(struct bw_store *store, struct bw_arena *arena, stru
 
 static bw_result read_key(struct bw_store *store, struct bw_arena *arena, struct bw_key *draft)
 {
-    const enum bw_sql sql = BW_SQL_ALL_KEYS;
+    const enum bw_store_sql sql = BW_SQL_ALL_KEYS;
     bw_bytes id = bw_query_get_bytes(store, sql, 0);
 
     BW_CHECK(id.len == sizeof draft->name.id.bytes, BW_STORE_UNAVAILABLE, "a key id in the store is damaged");

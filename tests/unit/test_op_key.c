@@ -250,7 +250,7 @@ static void a_key_that_the_store_refuses_leaves_nothing_in_the_hsm(void **state)
     (void)state;
     draft_key(&draft, "acme", 1);
     draft.aliases = aliases, draft.alias_count = 1;
-    assert_int_equal(bw_store_put_key(region.daemon.store, &draft).code, BW_OK);
+    assert_int_equal(bw_store_put_key(region.daemon.store, &draft, NULL).code, BW_OK);
     assert_int_equal(create_key(BW_SPEC_AES_256, "orders").code, BW_ALREADY_EXISTS);
     assert_int_equal(material(), 0);
     assert_int_equal(open_intents(), 0);

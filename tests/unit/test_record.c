@@ -14,6 +14,7 @@
 static const struct bw_record full = {
     .operation = 2, .has_key = true, .key = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } }, .key_version = 7,
     .mechanism = 0x1087, .outcome = BW_OUTCOME_DENIED, .reason = BW_KEY_DISABLED, .policy_version = 12, .intent_index = 100,
+    .has_proposal = true, .proposal = { 0x9a, [15] = 1 },
     .count = 3, .last_us = 1700000000000009, .principal = "spiffe://ex.org/region/eu/tenant/acme/app/web-1",
     .certificate = { 0xce }, .address = "192.0.2.7:40000", .request_id = { 0x1d }, .has_aad_tag = true, .aad_tag = { 0xaa },
     .rule = "web encrypts", .purpose = "backup gr\xc3\xb6\xc3\x9f" "e", .context_names = { "file", "owner" }, .context_name_count = 2, .released = true,
@@ -81,7 +82,7 @@ static const struct { const char *message, *field; } texts[] = {
     { "RecordContext", "rule" }, /* a name in a key's policy, which custodians give */
 };
 static const struct { const char *message, *field; } fixed_bytes[] = {
-    { "RecordEssential", "event_id" }, { "RecordEssential", "key_id" }, { "RecordEssential", "principal_tag" },
+    { "RecordEssential", "event_id" }, { "RecordEssential", "key_id" }, { "RecordEssential", "principal_tag" }, { "RecordEssential", "proposal_id" },
     { "RecordWho", "certificate" }, { "RecordWho", "request_id" }, { "RecordContext", "aad_tag" },
 };
 

@@ -77,7 +77,7 @@ static void add_tenant(struct bw_store *store, const char *name, uint32_t log)
     struct bw_tenant_info tenant;
 
     draft_tenant(&tenant, name, log);
-    assert_int_equal(bw_store_put_tenant(store, &tenant).code, BW_OK);
+    assert_int_equal(bw_store_put_tenant(store, &tenant, NULL).code, BW_OK);
 }
 
 static int setup(void **state)
@@ -164,7 +164,7 @@ static void a_key_comes_out_as_it_went_in(void **state)
     int seen = 0;
 
     draft_rich(&key, 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     reopen(f);
     assert_int_equal(bw_store_each_key(f->store, compare_rich, &seen).code, BW_OK);
     assert_int_equal(seen, 1);
@@ -176,12 +176,12 @@ static void a_key_is_changed_from_its_last_generation_only(void **state)
     struct bw_key key;
 
     draft_rich(&key, 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_CONFLICT);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_CONFLICT);
     key.generation = 3;
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_CONFLICT);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_CONFLICT);
     key.generation = 2;
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
 }
 
 static void an_alias_is_one_keys_in_its_tenant(void **state)
@@ -190,21 +190,21 @@ static void an_alias_is_one_keys_in_its_tenant(void **state)
     struct bw_key first, second;
 
     draft_rich(&first, 1);
-    assert_int_equal(bw_store_put_key(f->store, &first).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &first, NULL).code, BW_OK);
 
     draft_key(&second, "acme", 6);
     second.aliases = two_aliases, second.alias_count = 1;
-    assert_int_equal(bw_store_put_key(f->store, &second).code, BW_ALREADY_EXISTS);
+    assert_int_equal(bw_store_put_key(f->store, &second, NULL).code, BW_ALREADY_EXISTS);
 
     draft_key(&second, "umbra", 7);
     second.aliases = two_aliases, second.alias_count = 1;
-    assert_int_equal(bw_store_put_key(f->store, &second).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &second, NULL).code, BW_OK);
 
     first.generation = 2, first.alias_count = 0;
-    assert_int_equal(bw_store_put_key(f->store, &first).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &first, NULL).code, BW_OK);
     draft_key(&second, "acme", 8);
     second.aliases = two_aliases, second.alias_count = 1;
-    assert_int_equal(bw_store_put_key(f->store, &second).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &second, NULL).code, BW_OK);
 }
 
 static bw_result read_reserved(void *self, const struct bw_key *key)
@@ -221,7 +221,7 @@ static void reserved_uses_only_grow(void **state)
     uint64_t reserved = 0;
 
     draft_key(&key, "acme", 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     assert_int_equal(bw_store_reserve_uses(f->store, &key.name.id, 1, 1000).code, BW_OK);
     assert_int_equal(bw_store_reserve_uses(f->store, &key.name.id, 1, 500).code, BW_OK);
     assert_int_equal(bw_store_reserve_uses(f->store, &key.name.id, 2, 500).code, BW_NO_SUCH_KEY);
@@ -258,14 +258,14 @@ static void a_tenant_counts_its_changes_and_those_in_it(void **state)
     int seen = 0;
 
     draft_key(&key, "acme", 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     draft_tenant(&tenant, "acme", 1);
-    assert_int_equal(bw_store_put_tenant(f->store, &tenant).code, BW_ALREADY_EXISTS);
+    assert_int_equal(bw_store_put_tenant(f->store, &tenant, NULL).code, BW_ALREADY_EXISTS);
     tenant.generation  = 2;
     tenant.state       = BW_TENANT_STATE_SEALED;
     tenant.policy_text = "{\"apps_own_keys\": true}";
-    assert_int_equal(bw_store_put_tenant(f->store, &tenant).code, BW_OK);
-    assert_int_equal(bw_store_put_tenant(f->store, &tenant).code, BW_CONFLICT);
+    assert_int_equal(bw_store_put_tenant(f->store, &tenant, NULL).code, BW_OK);
+    assert_int_equal(bw_store_put_tenant(f->store, &tenant, NULL).code, BW_CONFLICT);
     reopen(f);
     assert_int_equal(bw_store_each_tenant(f->store, compare_tenant, &seen).code, BW_OK);
     assert_int_equal(seen, 2);
@@ -420,7 +420,7 @@ static void what_must_never_change_cannot(void **state)
     sqlite3 *db;
 
     draft_rich(&key, 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     assert_int_equal(bw_store_put_object(f->store, &object).code, BW_OK);
     assert_int_equal(bw_store_revoke(f->store, "spiffe://a", 5).code, BW_OK);
     bw_store_close(f->store);
@@ -477,9 +477,11 @@ static void a_newer_schema_is_refused(void **state)
 static void a_store_has_one_daemon(void **state)
 {
     struct fixture *f = *state;
-    struct bw_store *second;
+    struct bw_store *again;
 
-    assert_int_equal(bw_store_open(f->dir, &home, &second).code, BW_STORE_UNAVAILABLE);
+    bw_result second = bw_store_open(f->dir, &home, &again);
+    assert_int_equal(second.code, BW_STORE_UNAVAILABLE);
+    assert_string_equal(second.what, "another process has the database open: is another daemon there?");
 }
 
 static void a_store_is_made_once_and_on_purpose(void **state)
@@ -523,7 +525,7 @@ static bw_result put_rich(struct bw_store *store)
 {
     struct bw_key key;
     draft_rich(&key, 1);
-    return bw_store_put_key(store, &key);
+    return bw_store_put_key(store, &key, NULL);
 }
 
 static bw_result put_object(struct bw_store *store)
@@ -536,7 +538,7 @@ static bw_result put_third_tenant(struct bw_store *store)
 {
     struct bw_tenant_info tenant;
     draft_tenant(&tenant, "third", 3);
-    return bw_store_put_tenant(store, &tenant);
+    return bw_store_put_tenant(store, &tenant, NULL);
 }
 
 static bw_result revoke_one(struct bw_store *store) { return bw_store_revoke(store, "spiffe://a", 1); }
