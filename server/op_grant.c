@@ -171,7 +171,8 @@ static bw_result change(struct bw_daemon *daemon, struct bw_job *job, bw_key_cha
     bw_key_draft(key, &rehearsal);
     BW_TRY(alter(&rehearsal, how));
     BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
-    BW_TRY(bw_change_key(daemon, &key->name.tenant, &key->name.id, &(struct bw_key_change){ .action = BW_KEY_SET_POLICY, .alter = alter, .how = how }, &changed));
+    BW_TRY(bw_change_key(daemon, &key->name.tenant, &key->name.id, &(struct bw_key_change){ .action = BW_KEY_SET_POLICY, .alter = alter, .how = how,
+                                                                                                     .warrant = job->warrant }, &changed));
     bw_key_unref(changed);
     return bw_success();
 }

@@ -10,6 +10,8 @@
 #include "deed.h"
 #include "wire.h"
 
+#include "bailiwick/v1/keys.pb-c.h"
+
 /* ---- what takes more than one ---- */
 
 typedef bool (*when_fn)(const ProtobufCMessage *message);
@@ -35,6 +37,12 @@ static bool releases(const ProtobufCMessage *message)
     const ProtobufCFieldDescriptor *policy = protobuf_c_message_descriptor_get_field_by_name(message->descriptor, "policy");
 
     return text_releases(*(char *const *)(const void *)((const uint8_t *)message + policy->offset));
+}
+
+/* CreateGrant by a custodian. What is handed on was granted before. */
+static bool grants(const ProtobufCMessage *message)
+{
+    return ((const Bailiwick__V1__CreateGrantRequest *)(const void *)message)->parent[0] == '\0';
 }
 
 static const struct { enum bw_method_nr method; when_fn when; } actions[] = {

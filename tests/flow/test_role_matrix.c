@@ -373,6 +373,8 @@ FILL(cancel_deletion, CancelDeletion)
 }
 FILL(set_key_policy, SetKeyPolicy) { r->name = changed_key(f); r->policy = TEXT("{\"rules\": []}"); }
 
+FILL(test_key_policy, TestKeyPolicy) { r->name = TEXT(moved(f, f->things->aes)); r->policy = TEXT("{\"rules\": []}"); }
+
 /* ---- grants: an application hands on what a custodian granted it ---- */
 
 static const char terms[] = "{\"principals\": [\"app/*\"]}";
