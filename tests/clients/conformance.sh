@@ -5,6 +5,8 @@ live_region
 three_keys
 apps_own_keys
 cd "$DIR"
+# what is off by default is compared too
+printf '{"rules": [{"name": "all"}, {"name": "ECB too", "mechanisms": ["CKM_AES_ECB"]}]}' | cli_as custodian key policy set aes - >/dev/null
 program=$BW_BUILD/tests/conformance
 
 mkdir softhsm
