@@ -271,6 +271,8 @@ static size_t compare_lines(const struct lines *theirs, const struct lines *ours
         else if (++wrong)
             printf("WRONG: %s: SoftHSM 0x%lx, ours 0x%lx\n", line->name, reference->value, line->value);
     }
+    if (t < theirs->count && ++wrong)
+        printf("WRONG: ours ends before %s\n", theirs->line[t].name);
     for (size_t i = 0; i < ARRAY_LEN(differences); i++)
         if (!used[i] && ++wrong)
             printf("WRONG: no such difference any more: %s\n", differences[i].name);
