@@ -328,12 +328,40 @@ static bw_result guard_anchor(struct bw_audit_notary *notary, const struct signe
     return r;
 }
 
+/* What an epoch is about; the caller frees it. */
+static bw_result list_signed(const struct bw_audit_notary *notary, struct bw_guarded **ret_list, size_t *ret_count)
+{
+    struct bw_guarded *list = calloc(notary->log_count, sizeof *list);
+    size_t count = 0;
+
+    BW_CHECK(list != NULL, BW_NO_MEMORY, "epoch");
+    for (uint32_t log = 0; log < notary->log_count; log++) {
+        const struct signed_log *last = &notary->logs[log];
+        if (last->note.len > 0)
+            list[count++] = (struct bw_guarded){ last->checkpoint, bw_buf_bytes(&last->note), last->signed_us };
+    }
+    *ret_list  = list;
+    *ret_count = count;
+    return bw_success();
+}
+
+static bw_result add_epoch(struct bw_audit_notary *notary, struct bw_anchored *next)
+{
+    struct bw_guarded *list;
+    size_t count;
+
+    BW_TRY(list_signed(notary, &list, &count));
+    bw_result r = bw_anchor_add(&notary->anchor, notary->hasher, &next->epoch, list, count, &next->inclusion);
+    free(list);
+    return r;
+}
+
 /* The entry is durable first: an epoch that was not signed is there with the next one. */
 static bw_result sign_epoch(struct bw_audit_notary *notary, struct bw_anchored *next, struct signed_log *head)
 {
     struct draft draft = { .checkpoint = notary->anchor_head.checkpoint };
 
-    BW_TRY(bw_anchor_add(&notary->anchor, notary->hasher, &next->epoch, &next->inclusion));
+    BW_TRY(add_epoch(notary, next));
     next->index = notary->anchor.frontier.size - 1;
     draft.checkpoint.size = notary->anchor.frontier.size;
     BW_TRY(bw_frontier_root(&notary->anchor.frontier, notary->hasher, &draft.checkpoint.root));
