@@ -9,6 +9,7 @@ cli_as custodian key create --spec AES_256 --alias orders >/dev/null
 
 wrap() # COUNT
 {
+    # shellcheck disable=SC2016 # the inner shell's
     seq "$1" | xargs -I{} sh -c 'printf text | bailiwick --config "$0" wrap --key orders >/dev/null' "$DIR/eu-central.acme.app.conf"
 }
 
