@@ -149,7 +149,7 @@ def markdown(cells, values, grown):
 # ---- the plot ----
 
 WIDTH, LEFT, RIGHT = 860, 190, 640
-ROW, BAR, TITLE, HEAD = 36, 13, 26, 92
+BAR, GAP, TITLE, HEAD = 13, 9, 26, 92
 COLOURS = {"ours": "#1b6ca8", "p11-kit": "#b8bec6"}
 GRID = "#d9dde2"
 INK, PALE = "#1d2733", "#5b6673"
@@ -160,7 +160,9 @@ NAMES = {"gcm-32": "AES-256-GCM decrypt, 32 B", "gcm-4k": "AES-256-GCM decrypt, 
 
 
 def text(x, y, words, size=12, colour=INK, anchor="start", weight="normal"):
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}">{words}</text>'
+    """With a white rim, so that it is read on lines too."""
+    return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}" '
+            f'stroke="white" stroke-width="3" paint-order="stroke">{words}</text>')
 
 
 def block(x, y, width, height, colour):
@@ -175,20 +177,36 @@ def scale_lines(scale, top, bottom):
         yield text(x, top - 6, f"{tenths / 10:.1f}", 11, PALE, "middle")
 
 
+def least_wanted(operation, callers, cell):
+    """The bars on ours/direct and ours/p11-kit, as a share of direct; None: there is none."""
+    shares = []
+    for name, _, bar, _ in BARS:
+        other = name.removeprefix(f"{operation}@{callers} ours/")
+        if other == "direct":
+            shares.append(bar)
+        elif other == "p11-kit" and "p11-kit" in cell:
+            shares.append(bar * ratio(cell, "rate", "p11-kit", "direct")[0])
+    return max(shares, default=None)
+
+
+def row_height(cell):
+    return (BAR + 1) * sum(side in cell for side in COLOURS) + GAP
+
+
 def row_of(y, operation, callers, cell, unit):
     plural = "caller" if callers == "1" else "processes" if callers.endswith("p") else "callers"
-    yield text(LEFT - 10, y + BAR + 5, f"{callers.rstrip('p')} {plural}", 12, INK, "end")
-    for place, side in enumerate(("ours", "p11-kit")):
-        share = ratio(cell, "rate", side, "direct")
-        if share is None:
-            continue
-        top = y + place * (BAR + 1)
+    yield text(LEFT - 10, y + (row_height(cell) - GAP) / 2 + 4, f"{callers.rstrip('p')} {plural}", 12, INK, "end")
+    for place, side in enumerate(side for side in COLOURS if side in cell):
+        share, top = ratio(cell, "rate", side, "direct"), y + place * (BAR + 1)
         yield block(LEFT, top, share[0] * unit, BAR, COLOURS[side])
         yield text(LEFT + share[0] * unit + 6, top + BAR - 3, f"{share[0]:.2f} · {number(median(cell, side, 'rate'))}/s", 11, INK if side == "ours" else PALE)
-    for name, _, bar, _ in BARS:
-        if name == f"{operation}@{callers} ours/direct":
-            x = LEFT + bar * unit
-            yield f'<path d="M{x - 4:.1f} {y - 5} h8 l-4 6 z" fill="#c4472d"/>'
+    wanted = least_wanted(operation, callers, cell)
+    if wanted is not None:
+        yield wanted_mark(LEFT + wanted * unit, y - 6)
+
+
+def wanted_mark(x, y):
+    return f'<path d="M{x - 4:.1f} {y:.1f} h8 l-4 6 z" fill="#c4472d"/>'
 
 
 def svg(cells):
@@ -198,13 +216,13 @@ def svg(cells):
     scale = {"top": max(1.2, *shares) if shares else 1.2}
     scale["unit"] = (RIGHT - LEFT) / scale["top"]
     titles = len({operation for (operation, _), _ in rows})
-    height = HEAD + titles * TITLE + len(rows) * ROW + 16
+    height = HEAD + titles * TITLE + sum(row_height(cell) for _, cell in rows) + 16
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="Helvetica, Arial, sans-serif">',
            f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
            text(16, 26, "Throughput beside SoftHSM in the process (= 1.0)", 16, weight="bold"),
            block(16, 40, 12, 12, COLOURS["ours"]), text(34, 50, "Bailiwick: mutual TLS, and a durable audit record for each result"),
-           block(420, 40, 12, 12, COLOURS["p11-kit"]), text(438, 50, "p11-kit remote, neither"),
-           '<path d="M596 42 h8 l-4 6 z" fill="#c4472d"/>', text(612, 50, "the least that is wanted"),
+           block(450, 40, 12, 12, COLOURS["p11-kit"]), text(468, 50, "p11-kit remote: neither"),
+           wanted_mark(640, 43), text(652, 50, "the least that is wanted"),
            *scale_lines(scale, HEAD - 10, height - 12)]
     y, last = HEAD, None
     for (operation, callers), cell in rows:
@@ -213,5 +231,5 @@ def svg(cells):
             out.append(text(16, y + 13, NAMES[operation], 13, weight="bold"))
             y, last = y + TITLE, operation
         out += row_of(y, operation, callers, cell, scale["unit"])
-        y += ROW
+        y += row_height(cell)
     return "\n".join([*out, "</svg>", ""])
