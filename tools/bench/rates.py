@@ -56,6 +56,12 @@ def turn(cell_sides, cell, operation, callers, unable):
             cell.setdefault(what if side.name == "floor" else side.name, []).append(figures)
 
 
+def tell(words):
+    """On one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{words:60}\r", end="", file=sys.stderr, flush=True)
+
+
 def run(plan, rounds, compared, region=None):
     """{(operation, callers): {side: [figures of each round]}}. region: echo and floor stand beside gcm-32."""
     cells, unable = {}, set()
@@ -69,8 +75,8 @@ def run(plan, rounds, compared, region=None):
                 here += [(floor, stage) for stage in FLOOR if floor and callers == "1"]
             shift = number % len(here)
             turn(here[shift:] + here[:shift], cells.setdefault((operation, callers), {}), operation, callers, unable)
-            print(f"\rround {number + 1} of {rounds}: {operation}@{callers}        ", end="", file=sys.stderr, flush=True)
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+            tell(f"round {number + 1} of {rounds}: {operation}@{callers}")
+    tell("")
     for side in filter(None, [*compared, *beside, floor]):
         side.end()
     return cells
