@@ -96,7 +96,7 @@ def growth_tables(grown):
         yield from table(["with that log, without", f"{log['records']:,} records /s:", "none /s:", "ratio:"],
                          [[cell.replace("@", " @ "), *(number(median(sides, side, "rate")) for side in ("full", "none")),
                            with_spread(ratio(sides, "rate", "full", "none"))] for cell, sides in log["cells"].items()])
-        yield f"That log: written in {number(log['load_s'])} s, start to serving {number(log['start_ms'])} ms, index caught up {number(log['index_s'])} s later."
+        yield f"That log: written in {number(log['load_s'])} s, its index caught up {number(log['index_s'])} s later; start to serving on it {number(log['start_ms'])} ms."
         yield ""
 
 
