@@ -1,5 +1,6 @@
 """How it grows: keys of one tenant, tenants, records of a log."""
 
+import atexit
 import json
 import os
 import shutil
@@ -22,8 +23,9 @@ def memory_region(name):
     region = sides.Region(f"{sides.ENV['dir']}/{name}")
     os.makedirs(region.folder)
     tokens = tempfile.mkdtemp(prefix="bw-bench-", dir="/dev/shm")
+    atexit.register(shutil.rmtree, tokens, True)
     os.symlink(tokens, region.folder + "/tokens")
-    return region.make(), tokens
+    return region.make()
 
 
 # ---- keys ----
@@ -69,7 +71,7 @@ def restart(region):
 
 
 def keys(quick):
-    region, tokens = memory_region("keys")
+    region = memory_region("keys")
     rows, have = [], 0
     for count in KEYS[quick]:
         region.stop()
@@ -77,14 +79,13 @@ def keys(quick):
         have = count
         rows.append(keys_row(region, count, rows[0] if rows else None))
     region.stop()
-    shutil.rmtree(tokens)
     return rows
 
 
 # ---- tenants ----
 
 def tenants(quick):
-    region, tokens = memory_region("tenants")
+    region = memory_region("tenants")
     region.start()
     rows, have = [], 1  # acme
     for count in TENANTS[quick]:
@@ -96,7 +97,6 @@ def tenants(quick):
         (_, listed), (_, shown) = region.cli("operator", "tenant", "list"), region.cli("operator", "tenant", "show", "acme")
         rows.append({"tenants": count, "start_ms": started * 1e3, "list_ms": listed * 1e3, "show_ms": shown * 1e3, "rss_kib": sides.rss_kib(region.pid)})
     region.stop()
-    shutil.rmtree(tokens)
     return rows
 
 
