@@ -18,12 +18,14 @@ import sides      # noqa: E402
 import stages     # noqa: E402
 
 SOURCE = os.path.realpath(sides.HERE + "/../..")
+PROFILED = [("gcm-32", "1"), ("gcm-32", "16")]
 GROUPS = ("rates", "footprint", "growth", *growth.PARTS)
 MARKS = ("<!-- tools/bench/run --readme writes from here -->", "<!-- to here -->")
 NOT_SHOWN = """The figures are of one machine on which callers, daemon, SoftHSM and disk share {processors} processors: ratios travel, absolute
 figures do not. There is no network between caller and daemon but the loopback. SoftHSM is software; an HSM that takes longer
 makes what Bailiwick adds a smaller part. A disk that syncs more slowly costs the lone caller most, many callers little, as they
-share a sync. p11-kit carries neither AES-GCM nor AES-KEY-WRAP-PAD, and only Bailiwick has the envelope."""
+share a sync. p11-kit carries neither AES-GCM nor AES-KEY-WRAP-PAD, and only Bailiwick has the envelope.
+Latencies of processes are those of the median process."""
 
 
 def plan_of(only, full):
@@ -59,11 +61,13 @@ def arguments():
     if args.against and not os.access(args.against + "/server/bailiwickd", os.X_OK):
         parser.error(f"--against: {args.against} is no build folder: it has no server/bailiwickd")
     if (args.against or args.profile) and not args.only:
-        args.cells, args.groups = (rates.QUICK, []) if args.against else ([("gcm-32", "1"), ("gcm-32", "16")], [])
+        args.cells, args.groups = rates.QUICK if args.against else PROFILED, []
     if (args.against or args.profile) and args.groups:
         parser.error("--against and --profile take operations, not groups")
     if args.profile and any(callers.endswith("p") for _, callers in args.cells):
-        args.cells = [(operation, callers) for operation, callers in args.cells if not callers.endswith("p")]
+        parser.error("--profile takes threads, not processes: name their number, such as gcm-32@16")
+    if args.readme and (args.only or args.quick or args.against or args.profile):
+        parser.error("--readme is for a whole run")
     args.rounds = args.rounds or (3 if args.quick else 4)
     try:
         os.makedirs(args.out, exist_ok=True)
