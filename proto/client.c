@@ -12,7 +12,7 @@ enum { LEAVE_MS = 1000 }; /* how long bw_client_free waits for callers inside */
 struct bw_client {
     struct bw_pool    pool;
     unsigned          inside;  /* callers in bw_client_call; under the pool's lock */
-    struct bw_batcher batcher;
+    struct bw_batcher batchers[BW_COSTS];
 };
 
 /* One bw_client_call. */
@@ -156,10 +156,10 @@ bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes re
     return bw_client_call_until(client, path, request, retry, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
 }
 
-bw_result bw_client_call_shared(struct bw_client *client, unsigned number, bw_bytes request,
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    return bw_batcher_call(&client->batcher, client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
+    return bw_batcher_call(&client->batchers[cost], client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
 }
 
 /* ---- the passphrase ---- */
@@ -221,7 +221,9 @@ static bw_result create(const struct bw_client_options *options, struct bw_clien
     struct bw_client *client = calloc(1, sizeof *client);
 
     BW_CHECK(client != NULL, BW_NO_MEMORY, "client");
-    bw_result r = bw_batcher_init(&client->batcher);
+    bw_result r = bw_success();
+    for (size_t i = 0; i < BW_COSTS && bw_ok(r); i++)
+        r = bw_batcher_init(&client->batchers[i]);
     if (bw_ok(r))
         r = bw_pool_init(&client->pool, options);
     if (bw_ok(r))
@@ -260,7 +262,9 @@ static bool everybody_left(struct bw_client *client)
         bw_pool_wait(pool, &pool->changed, until_ms);
     bool empty = client->inside == 0;
     (void)pthread_mutex_unlock(&pool->lock);
-    return empty && bw_batcher_wait_empty(&client->batcher, until_ms);
+    for (size_t i = 0; i < BW_COSTS; i++)
+        empty = bw_batcher_wait_empty(&client->batchers[i], until_ms) && empty;
+    return empty;
 }
 
 void bw_client_free(struct bw_client *client)
@@ -271,7 +275,8 @@ void bw_client_free(struct bw_client *client)
         return;
     bw_host_enter(&host);
     if (everybody_left(client)) {
-        bw_batcher_clear(&client->batcher);
+        for (size_t i = 0; i < BW_COSTS; i++)
+            bw_batcher_clear(&client->batchers[i]);
         bw_pool_clear(&client->pool);
         free(client);
     }

@@ -1,5 +1,5 @@
 /* What travels through the stages. A call is one RPC as it came; a job is one operation in it: a plain call has one, a
- * Batch has several, each with its own grant, result and record. Everything hangs on the call's arena and is wiped with it. */
+ * Batch has several, each with its own grant, result and record. Everything hangs on arenas that are wiped with the call. */
 #ifndef BW_SERVER_JOB_H
 #define BW_SERVER_JOB_H
 
@@ -69,12 +69,14 @@ struct bw_job {
     bw_result              result;
     const char            *stage;     /* name of the last one entered, for the log */
     unsigned               next_stage;
+    bool                   apart;     /* from the call's other jobs, on a worker: takes memory from its own arena, not the call's */
+    struct bw_arena        own_arena; /* cleared with the call */
+    struct bw_job         *next;      /* in the workers' queue */
 };
 
 struct bw_call {
-    struct bw_arena         arena;        /* one thread at a time: a call is never on two */
+    struct bw_arena         arena;        /* one thread at a time: not a worker's when the call has other jobs */
     struct bw_daemon       *daemon;
-    struct bw_call         *next;         /* in the workers' queue */
     const struct bw_method *method;       /* NULL: we have no such */
     bw_bytes                message;      /* the request's bytes */
     struct bw_peer          peer;
@@ -82,9 +84,16 @@ struct bw_call {
     int64_t                 deadline_us;  /* CLOCK_MONOTONIC; INT64_MAX: none */
     atomic_bool             abandoned;    /* the caller hung up: what has not begun need not */
     struct bw_job          *jobs;         size_t job_count;
-    atomic_size_t           unfinished;   /* jobs */
+    atomic_size_t           unrun;        /* jobs whose stages are not over */
+    atomic_size_t           shares;       /* in the reply: two of each job, its runner's and its record's. Who gives back the last one sends */
     /* How the reply leaves. details: google.rpc.Status bytes. Called once; the call is the transport's again. */
     void                  (*send)(struct bw_call *call, bw_result result, bw_bytes details, bw_bytes reply);
 };
+
+/* Where the job's memory comes from. */
+static inline struct bw_arena *bw_job_arena(struct bw_job *job)
+{
+    return job->apart ? &job->own_arena : &job->call->arena;
+}
 
 #endif
