@@ -255,7 +255,7 @@ static void begin(struct acceptor *acceptor)
     else if (!readable)
         refuse(unary, bw_fail(BW_BAD_ARGUMENT, "compressed requests are not read"));
     else
-        bw_serve(listener->daemon, &unary->call);
+        listener->unflushed += bw_serve(listener->daemon, &unary->call);
 }
 
 static void free_acceptor(struct acceptor *acceptor)
