@@ -97,7 +97,8 @@ static void *loop(void *self)
             event = grpc_completion_queue_next(listener->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
         if (listener->is_closing && event.type == GRPC_QUEUE_TIMEOUT)
             note_quiet(listener);
-        bw_audit_flush(listener->daemon->audit);
+        if (listener->unflushed > 0) /* else what is queued is workers', who know when it is worth a commit */
+            bw_audit_flush(listener->daemon->audit);
         listener->unflushed = 0;
         bw_log_flush(listener->daemon->log);
     } while (event.type != GRPC_QUEUE_SHUTDOWN);
