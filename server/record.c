@@ -95,6 +95,7 @@ static context_message context_of(const struct bw_record *record, char **names)
     m.context_names   = names;
     m.purpose         = checked(record->purpose);
     m.released        = record->released;
+    m.rule            = checked(record->rule);
     return m;
 }
 
@@ -195,6 +196,7 @@ static bw_result take_context(const context_message *m, struct bw_record *record
 {
     BW_TRY(take_fixed(m->aad_tag, record->aad_tag, sizeof record->aad_tag, &record->has_aad_tag));
     BW_TRY(take_text(m->purpose, record->purpose, sizeof record->purpose));
+    BW_TRY(take_text(m->rule, record->rule, sizeof record->rule));
     BW_CHECK(m->n_context_names <= BW_CONTEXT_PAIRS_MAX, BW_DATA_INVALID, "an audit record names too many context keys");
     for (size_t i = 0; i < m->n_context_names; i++)
         record->context_names[i] = m->context_names[i];

@@ -33,6 +33,7 @@ struct bw_record {
     bool            has_aad_tag;
     uint8_t         aad_tag[32];     /* keyed hash */
     char            purpose[64];
+    char            rule[BW_RULE_NAME_MAX + 1]; /* that allowed it; "" when none was asked, or none did */
     const char     *context_names[BW_CONTEXT_PAIRS_MAX]; /* borrowed until the record is written; at most BW_CONTEXT_TEXT_MAX each */
     size_t          context_name_count;
     bool            released;

@@ -15,6 +15,7 @@
 #include "bailiwick/names.h"
 #include "tenant_policy.h"
 
+struct bw_key_grant;
 struct bw_policy;
 struct bw_registry;
 struct bw_rules;
@@ -74,6 +75,7 @@ struct bw_key {
     uint32_t                   minimum_version; /* older ones are of no use; 0: all are */
     uint64_t                   generation;    /* counts every change */
     struct bw_key_version     *versions;      size_t version_count; /* ascending */
+    struct bw_key_grant      **grants;        size_t grant_count;   /* key_grant.h, oldest first; shared with other snapshots */
 };
 
 /* A snapshot of the draft, with everything it points to in one block; the caller's reference. Compiles policy_text unless

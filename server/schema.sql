@@ -69,6 +69,19 @@ CREATE TABLE key_tag (
     PRIMARY KEY (key, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE key_grant (
+    id          BLOB    PRIMARY KEY CHECK (length(id) = 16),
+    key         BLOB    NOT NULL REFERENCES key (id),
+    place       INTEGER NOT NULL,              -- among the key's grants: behind what it was made from
+    parent      BLOB    NOT NULL,              -- zero: a custodian's
+    granter     TEXT    NOT NULL,
+    terms       TEXT    NOT NULL,
+    delegations INTEGER NOT NULL,
+    created_us  INTEGER NOT NULL,
+    expires_us  INTEGER NOT NULL,
+    UNIQUE (key, place)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE revoked (
     principal  TEXT    PRIMARY KEY,
     revoked_us INTEGER NOT NULL
@@ -171,6 +184,9 @@ CREATE TRIGGER alias_is_of_the_keys_tenant BEFORE INSERT ON key_alias
 BEGIN SELECT RAISE(ABORT, 'an alias of another tenant'); END;
 CREATE TRIGGER alias_stays_where_it_is BEFORE UPDATE ON key_alias
 BEGIN SELECT RAISE(ABORT, 'an alias is taken away and given, never moved'); END;
+
+CREATE TRIGGER grant_stays_what_it_is BEFORE UPDATE ON key_grant
+BEGIN SELECT RAISE(ABORT, 'a grant is given and taken away, never changed'); END;
 
 CREATE TRIGGER object_stays_where_it_is BEFORE UPDATE OF tenant, id, class, owner, created_us ON object
 BEGIN SELECT RAISE(ABORT, 'an object never changes tenant or owner'); END;

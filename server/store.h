@@ -23,6 +23,7 @@ BW_DEFINE_AUTO(store)
 
 /* Everything, for the registry. Drafts are borrowed until the callback returns; it may not call the store. Keys come in order of
  * id, the revoked in order of their text, after the given one (NULL: from the start). */
+/* A draft of a key points to drafts of its grants. */
 typedef bw_result (*bw_store_key_fn)(void *self, const struct bw_key *draft);
 typedef bw_result (*bw_store_tenant_fn)(void *self, const struct bw_tenant_info *draft);
 typedef bw_result (*bw_store_revoked_fn)(void *self, const char *spiffe_id, int64_t revoked_us);
@@ -42,9 +43,10 @@ struct bw_warrant {
     bool             spent;              /* by the store */
 };
 
-/* Writes the key with its versions, aliases and tags; all or nothing. With a warrant (else NULL) the proposal is gone in the
- * same transaction; BW_NOT_APPROVED: it is gone already, over, or too few of its custodians still count. Generation 1 is a new key. BW_CONFLICT: the stored
- * generation is not key->generation - 1, or the id was used before; BW_ALREADY_EXISTS: an alias is taken. */
+/* Writes the key with its versions, aliases, tags and grants; all or nothing. With a warrant (else NULL) the proposal is gone
+ * in the same transaction; BW_NOT_APPROVED: it is gone already, over, or too few of its custodians still count. Generation 1
+ * is a new key. BW_CONFLICT: the stored generation is not key->generation - 1, or the id was used before; BW_ALREADY_EXISTS: an
+ * alias is taken; BW_REQUEST_REUSED: a grant's id is. */
 bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key, struct bw_warrant *warrant);
 /* The same for a tenant; BW_ALREADY_EXISTS when one of generation 1 is there. */
 bw_result bw_store_put_tenant(struct bw_store *store, const struct bw_tenant_info *tenant, struct bw_warrant *warrant);

@@ -12,7 +12,7 @@ static bw_bytes id_of(const uint8_t id[static BW_PROPOSAL_ID_LEN])
 
 static bw_result check_room(struct bw_store *store, const struct bw_proposal *proposal)
 {
-    const enum bw_sql sql = BW_SQL_COUNT_PROPOSALS;
+    const enum bw_store_sql sql = BW_SQL_COUNT_PROPOSALS;
     bool row;
 
     bw_result result = bw_query_start(store, sql, BW_SQL_VALUES(bw_query_text(proposal->tenant.text), bw_query_text(proposal->proposer), bw_query_number(proposal->created_us)));
@@ -85,7 +85,7 @@ bw_result bw_warrant_spend(struct bw_store *store, const struct bw_warrant *warr
 
 /* ---- reading ---- */
 
-static bw_result read_proposal(struct bw_store *store, enum bw_sql sql, struct bw_arena *arena, struct bw_proposal *proposal)
+static bw_result read_proposal(struct bw_store *store, enum bw_store_sql sql, struct bw_arena *arena, struct bw_proposal *proposal)
 {
     bw_bytes id = bw_query_get_bytes(store, sql, 1), key = bw_query_get_bytes(store, sql, 4);
 
@@ -105,7 +105,7 @@ static bw_result read_proposal(struct bw_store *store, enum bw_sql sql, struct b
     return bw_query_copy_text(store, sql, 6, arena, &proposal->proposer);
 }
 
-static bw_result read_proposals(struct bw_store *store, enum bw_sql sql, struct bw_arena *arena, struct bw_proposal *proposals, size_t limit, size_t *ret_count)
+static bw_result read_proposals(struct bw_store *store, enum bw_store_sql sql, struct bw_arena *arena, struct bw_proposal *proposals, size_t limit, size_t *ret_count)
 {
     size_t count = 0;
 
@@ -119,7 +119,7 @@ static bw_result read_proposals(struct bw_store *store, enum bw_sql sql, struct 
     return bw_success();
 }
 
-static bw_result select_proposals(struct bw_store *store, enum bw_sql sql, const struct bw_query_value *values, size_t value_count, struct bw_arena *arena,
+static bw_result select_proposals(struct bw_store *store, enum bw_store_sql sql, const struct bw_query_value *values, size_t value_count, struct bw_arena *arena,
                                   struct bw_proposal *ret_proposals, size_t limit, size_t *ret_count)
 {
     (void)pthread_mutex_lock(&store->lock);
@@ -156,7 +156,7 @@ bw_result bw_store_list_over(struct bw_store *store, int64_t now_us, struct bw_a
 
 static bw_result count_approvals(struct bw_store *store, const struct wish *wish, int64_t *ret_count)
 {
-    const enum bw_sql sql = BW_SQL_COUNT_APPROVALS;
+    const enum bw_store_sql sql = BW_SQL_COUNT_APPROVALS;
     bool row;
 
     bw_result result = bw_query_start(store, sql, BW_SQL_VALUES(bw_query_text(wish->tenant->text), bw_query_blob(id_of(wish->id))));
@@ -185,7 +185,7 @@ bw_result bw_store_approve(struct bw_store *store, const bw_tenant *tenant, cons
 
 static bw_result read_approvals(struct bw_store *store, struct bw_arena *arena, struct bw_approval *approvals, size_t *ret_count)
 {
-    const enum bw_sql sql = BW_SQL_APPROVALS_OF;
+    const enum bw_store_sql sql = BW_SQL_APPROVALS_OF;
     size_t count = 0;
 
     for (bool row; count < BW_APPROVALS_MAX; count++) {

@@ -40,7 +40,7 @@ bw_result bw_store_put_tenant(struct bw_store *store, const struct bw_tenant_inf
 
 static bw_result read_tenant(struct bw_store *store, struct bw_tenant_info *draft)
 {
-    const enum bw_sql sql = BW_SQL_ALL_TENANTS;
+    const enum bw_store_sql sql = BW_SQL_ALL_TENANTS;
     bw_bytes serial = bw_query_get_bytes(store, sql, 3);
 
     BW_TRY(bw_tenant_parse(bw_bytes_text(bw_query_get_text(store, sql, 0)), &draft->name));
@@ -97,7 +97,7 @@ bw_result bw_store_revoke(struct bw_store *store, const char *spiffe_id, int64_t
 
 static bw_result each_revoked(struct bw_store *store, const char *after, bw_store_revoked_fn each, void *self)
 {
-    const enum bw_sql sql = BW_SQL_REVOKED_AFTER;
+    const enum bw_store_sql sql = BW_SQL_REVOKED_AFTER;
 
     BW_TRY(bw_query_start(store, sql, BW_SQL_VALUES(bw_query_text(after ? after : ""))));
     for (bool row;;) {

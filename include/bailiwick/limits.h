@@ -20,6 +20,11 @@ enum {
     BW_TAG_MAX          = 128,          /* name and value each */
     BW_TAGS_MAX         = 32,           /* count, per key */
     BW_DESCRIPTION_MAX  = 1024,
+    BW_RULE_NAME_MAX    = 256,          /* of a key policy; records carry it */
+    BW_GRANTS_MAX       = 64,           /* count, per key: a list of them fits into a message */
+    BW_GRANT_TERMS_MAX  = 8 * 1024,
+    BW_GRANT_DEPTH_MAX  = 8,            /* how often a grant may be handed on */
+    BW_GRANT_DAYS_MAX   = 366,          /* no grant lasts longer */
 
     BW_DATA_MAX         = 512 * 1024,   /* what one operation takes; larger files go by envelope */
     BW_MESSAGE_MAX      = 1024 * 1024,  /* a gRPC message, with room for BW_DATA_MAX and its frame */

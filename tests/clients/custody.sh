@@ -19,7 +19,7 @@ proposal()
     local said got=0
 
     said=$("$@" 2>&1) || got=$?
-    ((got == 6)) || die "$*: ended with $got, not 6: $said"
+    ((got == 7)) || die "$*: ended with $got, not 7: $said"
     [[ $said == *NOT_APPROVED*"repeats this very command"* ]] || die "$*: does not say what to do: $said"
     sed -n 's/^  proposal *\([0-9a-f]\{32\}\)$/\1/p' <<<"$said"
 }
@@ -59,12 +59,12 @@ printf '{"dual_control": {"actions": ["key_policy", "import"], "approvals": 2, "
 cli_as ann tenant policy acme "$DIR/tenant.json" >/dev/null
 cli_as ann key create --spec AES_256 --alias orders >/dev/null
 printf '{"rules": [{"name": "none", "principals": ["app/none"]}]}\n' >"$DIR/none.json"
-id=$(proposal cli_as ann key policy orders "$DIR/none.json")
+id=$(proposal cli_as ann key policy set orders "$DIR/none.json")
 [[ $(cli_as bob proposal show "$id") == *'"policy":{"rules":[{"name":"none","principals":["app/none"]}]}'* ]]
 cli_as app wrap --key orders </dev/null >"$DIR/envelope"
 cli_as bob proposal approve "$id" --yes >/dev/null
-expect 6 NOT_APPROVED cli_as cas key policy orders "$DIR/none.json"
-cli_as ann key policy orders "$DIR/none.json" >/dev/null
+expect 7 NOT_APPROVED cli_as cas key policy set orders "$DIR/none.json"
+cli_as ann key policy set orders "$DIR/none.json" >/dev/null
 expect 1 NOT_PERMITTED cli_as app unwrap <"$DIR/envelope"
 id=$(proposal cli_as ann tenant policy acme <(printf '{}'))
 [[ $(cli_as cas proposal reject "$id") == *"\"id\":\"$id\""* ]]

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import os
 import sys
+import time
 
 import grpc
 from google.protobuf.descriptor import FieldDescriptor as Field
@@ -59,7 +60,11 @@ GOOD = {
     "ScheduleDeletion": (custodian, dict(name=doomed[0], days=7)),
     "CancelDeletion": (custodian, dict(name=doomed[0])),
     "SetKeyPolicy": (custodian, dict(name=key, policy='{"rules": [{"name": "all"}]}')),
+    "TestKeyPolicy": (auditor, dict(name=key, policy='{"rules": []}')),
     "PurgeKey": (custodian, dict(name=doomed[0])),
+    "CreateGrant": (custodian, dict(name=key, terms='{"principals": ["app/t1"]}', expires_us=int((time.time() + 3600) * 1e6))),
+    "ListGrants": (custodian, dict(name=key)),
+    "RevokeGrant": (custodian, dict(name=key, id="00" * 16)),
     "GetImportParameters": (custodian, dict(name=waiting)),
     "ImportKeyMaterial": (custodian, dict(name=waiting, import_token=bytes(48), mechanism=dict(type=common_pb2.RSA_PKCS_OAEP, hash=common_pb2.SHA1,
                                                                                               mgf=common_pb2.SHA1), wrapped=bytes(512))),
@@ -83,6 +88,7 @@ GOOD = {
     "GetRecord": (auditor, dict()),
     "GetTile": (auditor, dict(width=1)),
     "GetEntries": (auditor, dict(count=1)),
+    "Follow": (auditor, dict(limit=1)),
     "Describe": (app, dict()),
 }
 assert set(GOOD) == set(METHODS), set(GOOD) ^ set(METHODS)
@@ -194,7 +200,8 @@ NEEDED = [("Encrypt", "key"), ("Decrypt", "key"), ("Sign", "key"), ("Verify", "k
           ("UnwrapKey", "wrapped"), ("UnwrapKey", "template"), ("GenerateKey", "template"), ("DeriveKey", "key"), ("DeriveKey", "template"), ("Wrap", "key"),
           ("Unwrap", "envelope"), ("Rewrap", "envelope"), ("GenerateDataKey", "key"), ("Random", "length"), ("Batch", "operations"), ("CreateKey", "spec"),
           ("GetKey", "name"), ("UpdateKey", "name"), ("UpdateKey", "fields"), ("RotateKey", "name"), ("EnableKey", "name"), ("DisableKey", "name"),
-          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("GetImportParameters", "name"),
+          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("TestKeyPolicy", "name"), ("TestKeyPolicy", "policy"), ("CreateGrant", "name"), ("CreateGrant", "terms"), ("CreateGrant", "expires_us"),
+          ("ListGrants", "name"), ("RevokeGrant", "name"), ("RevokeGrant", "id"), ("GetImportParameters", "name"),
           ("ImportKeyMaterial", "name"), ("ImportKeyMaterial", "import_token"), ("ImportKeyMaterial", "wrapped"), ("CreateTenant", "name"),
           ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy"), ("PurgeKey", "name"),
           ("GetProposal", "id"), ("ApproveProposal", "id"), ("RejectProposal", "id")]

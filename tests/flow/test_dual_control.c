@@ -297,6 +297,26 @@ static void a_key_that_is_made_with_release_takes_two(void **state)
     assert_int_equal(ask(ANN, BW_METHOD_NR(CreateKey), &request, &reply), BW_NOT_APPROVED); /* another key */
 }
 
+/* A grant lets somebody use the key as a policy does. What he hands on was granted before, and takes nobody. */
+static void a_grant_is_guarded_as_a_policy_is(void **state)
+{
+    NEW(create_grant, CreateGrant, request);
+    const void *reply;
+
+    (void)state;
+    assert_int_equal(set_tenant_policy(ANN, "{\"dual_control\": {\"actions\": [\"key_policy\"]}}"), BW_OK);
+    request.name        = TEXT(create_key(""));
+    request.terms       = TEXT("{\"principals\": [\"app/ann\"]}");
+    request.expires_us  = ((int64_t)time(NULL) + 3600) * 1000000;
+    request.delegations = 1;
+    assert_int_equal(ask(ANN, BW_METHOD_NR(CreateGrant), &request, &reply), BW_NOT_APPROVED);
+    assert_int_equal(approve(BOB, proposed()), BW_OK);
+    assert_int_equal(ask(ANN, BW_METHOD_NR(CreateGrant), &request, &reply), BW_OK);
+    request.parent      = ((REPLY(CreateGrant))reply)->grant->id;
+    request.delegations = 0;
+    assert_int_equal(ask(APP_ANN, BW_METHOD_NR(CreateGrant), &request, &reply), BW_OK);
+}
+
 static void what_is_malformed_is_refused_and_not_proposed(void **state)
 {
     (void)state;
@@ -699,6 +719,7 @@ int main(void)
         DUAL_TEST(three_custodians_where_the_policy_says_three),
         DUAL_TEST(key_policies_are_guarded_as_the_tenants_policy_says),
         DUAL_TEST(a_key_that_is_made_with_release_takes_two),
+        DUAL_TEST(a_grant_is_guarded_as_a_policy_is),
         DUAL_TEST(what_is_malformed_is_refused_and_not_proposed),
         DUAL_TEST(a_policy_that_is_none_is_refused_by_its_member),
         DUAL_TEST(anybody_of_the_custodians_rejects),

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "bailiwick/v1/audit.pb-c.h"
 #include "bailiwick/v1/crypto.pb-c.h"
@@ -372,6 +373,42 @@ FILL(cancel_deletion, CancelDeletion)
 }
 FILL(set_key_policy, SetKeyPolicy) { r->name = changed_key(f); r->policy = TEXT("{\"rules\": []}"); }
 
+FILL(test_key_policy, TestKeyPolicy) { r->name = TEXT(moved(f, f->things->aes)); r->policy = TEXT("{\"rules\": []}"); }
+
+/* ---- grants: an application hands on what a custodian granted it ---- */
+
+static const char terms[] = "{\"principals\": [\"app/*\"]}";
+
+static int64_t in_an_hour(void) { return ((int64_t)time(NULL) + 3600) * 1000000; }
+
+static char *granted(struct bw_client *by, const char *key, const char *parent, struct bw_arena *arena)
+{
+    NEW(create_grant, CreateGrant, request);
+    request.name        = TEXT(key);
+    request.terms       = TEXT(terms);
+    request.expires_us  = in_an_hour();
+    request.delegations = parent ? 1 : 2;
+    request.parent      = TEXT(parent ? parent : "");
+    return ((REPLY(CreateGrant))live_must(by, BW_METHOD_NR(CreateGrant), &request.base, arena))->grant->id;
+}
+
+FILL(create_grant, CreateGrant)
+{
+    r->name       = changed_key(f);
+    r->terms      = TEXT(terms);
+    r->expires_us = in_an_hour();
+    if (f->granted && is_app(f->cell))
+        r->parent = granted(f->things->custodian, r->name, NULL, f->arena);
+}
+FILL(list_grants, ListGrants) { r->name = TEXT(moved(f, f->things->aes)); }
+FILL(revoke_grant, RevokeGrant)
+{
+    r->name = changed_key(f);
+    r->id   = f->granted ? granted(f->things->custodian, r->name, NULL, f->arena) : TEXT("00000000000000000000000000000000");
+    if (f->granted && is_app(f->cell))
+        r->id = granted(f->things->user, r->name, r->id, f->arena);
+}
+
 /* A key that waits for its material; else any will do. */
 static char *waiting_key(const struct filling *f)
 {
@@ -428,6 +465,7 @@ FILL(get_checkpoint, GetCheckpoint)    { r->region = f->cell->role->who == OPERA
 FILL(get_record, GetRecord)            { r->region = f->cell->role->who == OPERATOR; }
 FILL(get_tile, GetTile)                { r->region = f->cell->role->who == OPERATOR; r->width = 1; }
 FILL(get_entries, GetEntries)          { r->region = f->cell->role->who == OPERATOR; r->count = 1; }
+FILL(follow, Follow)                   { r->region = f->cell->role->who == OPERATOR; }
 NOTHING_TO_FILL(describe, Describe)
 
 typedef void (*fill_fn)(const struct filling *filling, ProtobufCMessage *request);

@@ -495,9 +495,11 @@ static void a_newer_schema_is_refused(void **state)
 static void a_store_has_one_daemon(void **state)
 {
     struct fixture *f = *state;
-    struct bw_store *second;
+    struct bw_store *again;
 
-    assert_int_equal(bw_store_open(f->dir, &home, &second).code, BW_STORE_UNAVAILABLE);
+    bw_result second = bw_store_open(f->dir, &home, &again);
+    assert_int_equal(second.code, BW_STORE_UNAVAILABLE);
+    assert_string_equal(second.what, "another process has the database open: is another daemon there?");
 }
 
 static void a_store_is_made_once_and_on_purpose(void **state)
