@@ -68,7 +68,7 @@ struct bw_job {
     struct bw_caller       caller;
     struct bw_request      request;
     struct bw_grant       *grant;     /* stage authorise; freed with the job */
-    struct bw_warrant     *warrant;   /* dual_control.h: what the change that follows is to spend, or NULL. In the arena */
+    struct bw_warrant     *warrant;   /* proposal.h: what the change that follows is to spend, or NULL. In the arena */
     struct bw_reply        reply;
     bw_result              result;
     const char            *stage;     /* name of the last one entered, for the log */

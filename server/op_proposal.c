@@ -114,7 +114,7 @@ bw_result bw_op_list_proposals(struct bw_daemon *daemon, struct bw_job *job)
     size_t count;
 
     BW_CHECK(reply != NULL && proposals != NULL, BW_NO_MEMORY, "reply");
-    BW_TRY(bw_store_list_proposals(daemon->store, tenant_of(job), arena, proposals, &count));
+    BW_TRY(bw_store_list_proposals(daemon->store, tenant_of(job), bw_now_us(), arena, proposals, &count));
     reply->proposals = bw_arena_alloc(arena, count * sizeof *reply->proposals);
     BW_CHECK(reply->proposals != NULL, BW_NO_MEMORY, "reply");
     for (size_t i = 0; i < count; i++) {
@@ -179,5 +179,5 @@ bw_result bw_op_reject_proposal(struct bw_daemon *daemon, struct bw_job *job)
     BW_TRY(find(daemon, job, request->id, &proposal));
     BW_TRY(bw_intent_write(daemon, job, NULL, 0));
     BW_TRY(describe(daemon, job, &proposal, false, &reply->proposal)); /* as it stood, with those who approved */
-    return bw_store_drop_proposal(daemon->store, tenant_of(job), proposal.id);
+    return bw_store_drop_proposal(daemon->store, tenant_of(job), proposal.id, INT64_MAX);
 }

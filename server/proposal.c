@@ -145,6 +145,38 @@ bw_result bw_proposal_request(const struct bw_proposal *proposal, struct bw_aren
     return bw_wire_unpack(method->request, proposal->request, arena, ret_message);
 }
 
+/* ---- the end of those that nobody wanted ---- */
+
+enum { OVER_MAX = 64 }; /* looked up at once */
+
+static bw_result expire(struct bw_daemon *daemon, const struct bw_proposal *proposal, int64_t now_us)
+{
+    struct bw_record record = { .operation = BW_DEED_NR(ExpireProposal), .has_proposal = true };
+
+    memcpy(record.proposal, proposal->id, sizeof record.proposal);
+    BW_TRY(bw_deed_begin_other(daemon, &proposal->tenant, &record));
+    bw_result dropped = bw_store_drop_proposal(daemon->store, &proposal->tenant, proposal->id, now_us);
+    /* gone is gone: another thread may have met it at the same time */
+    return bw_deed_end(daemon, &record, dropped.code == BW_NO_SUCH_PROPOSAL ? bw_success() : dropped);
+}
+
+bw_result bw_proposals_expire(struct bw_daemon *daemon, int64_t now_us)
+{
+    struct bw_proposal over[OVER_MAX];
+    bw_result result;
+    size_t count;
+
+    do {
+        struct bw_arena arena = { 0 };
+        count  = 0;
+        result = bw_store_list_over(daemon->store, now_us, &arena, over, OVER_MAX, &count);
+        for (size_t i = 0; bw_ok(result) && i < count; i++)
+            result = expire(daemon, &over[i], now_us);
+        bw_arena_clear(&arena);
+    } while (bw_ok(result) && count == OVER_MAX);
+    return result;
+}
+
 /* ---- whether it is approved ---- */
 
 /* What is found here the store looks at once more when the change is made. */
@@ -166,7 +198,7 @@ static bw_result write_warrant(struct bw_job *job, const struct bw_tenant_info *
 
     BW_CHECK(warrant != NULL, BW_NO_MEMORY, "warrant");
     *warrant = (struct bw_warrant){ .tenant = &job->caller.identity.tenant, .caller = job->caller.spiffe_id, .needed = needed,
-                                    .tenant_generation = tenant->generation, .now_us = bw_now_us() };
+                                    .tenant_generation = tenant->generation, .generation = proposal->generation, .now_us = bw_now_us() };
     memcpy(warrant->proposal, proposal->id, sizeof warrant->proposal);
     job->warrant = warrant;
     return bw_success();
@@ -185,12 +217,6 @@ static bw_result find(struct bw_daemon *daemon, struct bw_job *job, const struct
     return bw_success();
 }
 
-static bw_result propose(struct bw_daemon *daemon, const struct bw_proposal *wanted)
-{
-    BW_TRY(bw_proposals_expire(daemon, wanted->created_us));
-    return bw_store_propose(daemon->store, wanted);
-}
-
 static bw_result ask(struct bw_daemon *daemon, struct bw_job *job, const struct bw_tenant_info *tenant, unsigned needed)
 {
     struct bw_approval approvals[BW_APPROVALS_MAX];
@@ -202,8 +228,11 @@ static bw_result ask(struct bw_daemon *daemon, struct bw_job *job, const struct 
     BW_TRY(draft_of(daemon, job, tenant, &wanted));
     BW_TRY(tell(job, wanted.id));
     BW_TRY(find(daemon, job, &wanted, &found, &proposal));
-    if (!found || proposal.expires_us <= wanted.created_us)
-        BW_TRY(propose(daemon, &wanted));
+    bool over = found && proposal.expires_us <= wanted.created_us;
+    if (over)
+        BW_TRY(expire(daemon, &proposal, wanted.created_us)); /* the housekeeper has not come by yet */
+    if (!found || over)
+        BW_TRY(bw_store_propose(daemon->store, &wanted));
     BW_TRY(bw_store_list_approvals(daemon->store, &wanted.tenant, wanted.id, bw_job_arena(job), approvals, &count));
     BW_CHECK(is_approved(approvals, count, job->caller.spiffe_id, needed), BW_NOT_APPROVED, "waits for the approval of more custodians");
     return write_warrant(job, tenant, &wanted, needed);
@@ -219,33 +248,5 @@ bw_result bw_proposal_check(struct bw_daemon *daemon, struct bw_job *job)
     unsigned needed = bw_proposal_needs(tenant, job->method, job->request.message);
     bw_result result = needed > 1 ? ask(daemon, job, tenant, needed) : bw_success();
     bw_tenant_info_unref(tenant);
-    return result;
-}
-
-/* ---- the end of those that nobody wanted ---- */
-
-enum { OVER_MAX = 64 }; /* dropped at once; what is left comes next time */
-
-static bw_result expire(struct bw_daemon *daemon, const struct bw_proposal *proposal)
-{
-    struct bw_record record = { .operation = BW_DEED_NR(ExpireProposal), .has_proposal = true };
-
-    memcpy(record.proposal, proposal->id, sizeof record.proposal);
-    BW_TRY(bw_deed_begin_other(daemon, &proposal->tenant, &record));
-    bw_result dropped = bw_store_drop_proposal(daemon->store, &proposal->tenant, proposal->id);
-    /* gone is gone: another thread may have met it at the same time */
-    return bw_deed_end(daemon, &record, dropped.code == BW_NO_SUCH_PROPOSAL ? bw_success() : dropped);
-}
-
-bw_result bw_proposals_expire(struct bw_daemon *daemon, int64_t now_us)
-{
-    struct bw_proposal over[OVER_MAX];
-    struct bw_arena arena = { 0 };
-    size_t count = 0;
-
-    bw_result result = bw_store_list_over(daemon->store, now_us, &arena, over, OVER_MAX, &count);
-    for (size_t i = 0; bw_ok(result) && i < count; i++)
-        result = expire(daemon, &over[i]);
-    bw_arena_clear(&arena);
     return result;
 }
