@@ -84,6 +84,13 @@ bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes re
 bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
                                struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
 
+/* One call that is answered by a stream of messages, until the server ends it, which is BW_OK or its code, or each fails, which
+ * ends it with that. It is not made again. quiet_ms: who says nothing for so long is BW_DEADLINE. each may not call on the
+ * client; what it is given is the call's. Else as bw_client_call. */
+typedef bw_result (*bw_client_each_fn)(void *self, bw_bytes message);
+bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes request, unsigned quiet_ms,
+                            bw_client_each_fn each, void *self, struct bw_refusal *ret_refusal);
+
 /* The same as bw_client_call, in one message with what others of the same cost ask at that moment (batch.h).
  * number     of the method, one that Crypto.Batch carries; the request has its request id */
 bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request,

@@ -6,7 +6,8 @@
 
 enum {
     IDLE_DEFAULT_MS = 60 * 1000, /* below what firewalls keep an idle connection for */
-    PAUSE_LEAST_MS  = 20         /* however little time is left */
+    PAUSE_LEAST_MS  = 20,        /* however little time is left */
+    SHARE_LEAST_MS  = 100        /* a handshake across the world takes that long */
 };
 
 /* ---- waiting ---- */
@@ -146,9 +147,9 @@ static bw_result connect_address(struct bw_pool *pool, struct bw_endpoint *endpo
 /* Of the time that is left, half when something else could still be tried. */
 static int64_t share(int64_t until_ms, bool something_else)
 {
-    int64_t now = bw_now_ms();
+    int64_t now = bw_now_ms(), half = (until_ms - now) / 2;
 
-    return something_else ? now + (until_ms - now) / 2 : until_ms;
+    return something_else ? bw_earlier(now + (half > SHARE_LEAST_MS ? half : SHARE_LEAST_MS), until_ms) : until_ms;
 }
 
 static bw_result connect_addresses(struct bw_pool *pool, struct bw_endpoint *endpoint, const struct addrinfo *addresses, int64_t until_ms)
@@ -228,6 +229,8 @@ static bw_result connect_any(struct bw_pool *pool, int64_t deadline_ms)
             pool->current = picked;
             return r;
         }
+        if (r.code == BW_UNREACHABLE && bw_now_ms() >= deadline_ms)
+            break; /* the end of the call says nothing about the endpoint */
         bw_endpoint_failed(endpoint, r);
         if (all_refuse(pool))
             return why_not(pool);

@@ -512,12 +512,12 @@ static bw_result ask_region(struct search *s, struct bw_arena *arena)
     struct bw_remote_object *stored = NULL;
     uint64_t generation;
 
-    if (s->keys) {
-        bw_slot_learn(slot);
+    if (s->keys)
         BW_TRY(bw_rpc_list_keys(&slot->remote, arena, &s->filter, &keys, &listing.key_count, &generation));
-    }
     if (s->stored)
         BW_TRY(bw_rpc_list_objects(&slot->remote, arena, &s->filter, &stored, &listing.stored_count));
+    if (s->keys)
+        bw_slot_learn(slot); /* last: where no region answers, one deadline is enough */
     listing.keys   = keys;
     listing.stored = stored;
     return bw_objects_learn(slot, &listing);

@@ -7,10 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum statement { BEGIN, COMMIT, ADD_REGION, APPEND, ADD_LOG, SET_HEAD, EACH_LOG, LENGTH, EACH_ROW };
+enum statement { BEGIN, READ, COMMIT, ADD_REGION, APPEND, ADD_LOG, SET_HEAD, EACH_LOG, LENGTH, EACH_ROW };
 
 static const char *const statements[] = {
     [BEGIN]       = "BEGIN IMMEDIATE",
+    [READ]        = "BEGIN",
     [COMMIT]      = "COMMIT",
     [ADD_REGION]  = "INSERT INTO audit_region (region) VALUES (?1)",
     [APPEND]      = "INSERT INTO audit_record (position, log, idx, essential, who, context) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -228,6 +229,11 @@ void bw_audit_db_roll_back(struct bw_audit_db *db)
 }
 
 /* ---- reading ---- */
+
+bw_result bw_audit_db_read(struct bw_audit_db *db)
+{
+    return bw_sql_run(&db->sql, READ);
+}
 
 static bw_result log_of(struct bw_sql *sql, struct bw_audit_log_row *ret_log)
 {

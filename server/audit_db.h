@@ -54,6 +54,9 @@ bw_result bw_audit_db_set_head(struct bw_audit_db *db, uint32_t log, uint64_t si
 bw_result bw_audit_db_commit(struct bw_audit_db *db);
 void      bw_audit_db_roll_back(struct bw_audit_db *db);
 
+/* From here to rolling back, all that is read is of one state. */
+bw_result bw_audit_db_read(struct bw_audit_db *db);
+
 /* Reading. Rows and what they point to are borrowed until the callback returns. */
 bw_result bw_audit_db_each_log(struct bw_audit_db *db, bw_result (*each)(void *self, const struct bw_audit_log_row *log), void *self);
 bw_result bw_audit_db_length(struct bw_audit_db *db, uint64_t *ret_length); /* position of the last record */

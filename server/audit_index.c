@@ -15,7 +15,7 @@
 
 enum {
     ROUND_MAX    = 4096,             /* records fed in one transaction */
-    PLACES_MAX   = ROUND_MAX * (BW_LIST_KINDS - 1),
+    PLACES_MAX   = ROUND_MAX * BW_LIST_PLACES_MAX,
     GATHER_MS    = 200,              /* how long a few records wait for more: feeding many at once is cheaper */
     TICK_MS      = 1000,
     CATCH_UP_MS  = 30 * 1000,        /* how long a query waits for the index */
@@ -67,25 +67,6 @@ static bw_result grow_logs(struct bw_audit_index *index, uint32_t log)
     return bw_success();
 }
 
-static void add_place(struct bw_audit_index *index, const struct bw_audit_db_row *row, enum bw_list_kind kind, bw_list_value value)
-{
-    index->places[index->place_count++] = bw_list_place_of(row->log, row->index, kind, &value);
-}
-
-static void add_places(struct bw_audit_index *index, const struct bw_audit_db_row *row, const struct bw_record *record, const struct bw_record_stamp *stamp)
-{
-    static const uint8_t none[BW_REQUEST_ID_LEN];
-
-    add_place(index, row, BW_LIST_OPERATION, bw_list_value_of_number(record->operation));
-    add_place(index, row, BW_LIST_OUTCOME, bw_list_value_of_number((uint32_t)record->outcome));
-    if (record->has_key)
-        add_place(index, row, BW_LIST_KEY, bw_list_value_of(record->key.bytes, sizeof record->key.bytes));
-    if (record->principal[0] != '\0')
-        add_place(index, row, BW_LIST_PRINCIPAL, bw_list_value_of(stamp->principal_tag, sizeof stamp->principal_tag));
-    if (memcmp(record->request_id, none, sizeof none) != 0)
-        add_place(index, row, BW_LIST_REQUEST, bw_list_value_of(record->request_id, sizeof record->request_id));
-}
-
 static bw_result add_entry(struct bw_audit_index *index, const struct bw_audit_db_row *row, int64_t time_us)
 {
     bw_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 1, row->log);
@@ -132,7 +113,7 @@ static bw_result feed_decoded(struct bw_audit_index *index, const struct bw_audi
              "the audit log is damaged: a record cannot be read");
     BW_TRY(add_entry(index, row, stamp.time_us));
     BW_TRY(note_intent(index, row, &record));
-    add_places(index, row, &record, &stamp);
+    index->place_count += bw_list_places_of(row->log, row->index, &record, &stamp, index->places + index->place_count);
     return add_leaf(index, row);
 }
 
@@ -386,7 +367,8 @@ bw_result bw_audit_index_find(struct bw_audit_index *index, const struct bw_audi
     struct bw_index_reader    *reader;
 
     BW_CHECK(log != NULL, BW_INTERNAL, "no such log");
-    BW_TRY(catch_up(index));
+    if (!query->as_indexed)
+        BW_TRY(catch_up(index));
     BW_TRY(take_reader(index, &reader));
     bw_result r = bw_index_search(reader, log, query, arena, ret_found);
     give_back(index, reader);
@@ -404,11 +386,15 @@ bw_result bw_audit_index_each_open_intent(struct bw_audit_index *index, bw_audit
     return r;
 }
 
-bw_result bw_audit_index_read(struct bw_audit_index *index, bw_index_read_fn read, void *self)
+bw_result bw_audit_index_wait(struct bw_audit_index *index)
+{
+    return catch_up(index);
+}
+
+bw_result bw_audit_index_look(struct bw_audit_index *index, bw_index_read_fn read, void *self)
 {
     struct bw_index_reader *reader;
 
-    BW_TRY(catch_up(index));
     BW_TRY(take_reader(index, &reader));
     bw_result r = bw_sql_run(&reader->index, BW_INDEX_READ);
     if (bw_ok(r))
@@ -416,6 +402,12 @@ bw_result bw_audit_index_read(struct bw_audit_index *index, bw_index_read_fn rea
     bw_sql_roll_back(&reader->index);
     give_back(index, reader);
     return r;
+}
+
+bw_result bw_audit_index_read(struct bw_audit_index *index, bw_index_read_fn read, void *self)
+{
+    BW_TRY(catch_up(index));
+    return bw_audit_index_look(index, read, self);
 }
 
 /* ---- open and close ---- */

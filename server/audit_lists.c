@@ -49,6 +49,36 @@ struct bw_list_place bw_list_place_of(uint32_t log, uint64_t index, enum bw_list
     return place;
 }
 
+uint32_t bw_list_place_log(const struct bw_list_place *place)
+{
+    return (uint32_t)get_be(place->bytes, 4);
+}
+
+uint64_t bw_list_place_index(const struct bw_list_place *place)
+{
+    return get_be(place->bytes + 4, 6) << BW_SEGMENT_BITS | get_be(place->bytes + OFFSET_AT, OFFSET_LEN);
+}
+
+size_t bw_list_places_of(uint32_t log, uint64_t index, const struct bw_record *record, const struct bw_record_stamp *stamp, struct bw_list_place *ret_places)
+{
+    static const uint8_t none[BW_REQUEST_ID_LEN];
+    const bw_list_value operation = bw_list_value_of_number(record->operation), outcome = bw_list_value_of_number((uint32_t)record->outcome);
+    const bw_list_value key       = bw_list_value_of(record->key.bytes, sizeof record->key.bytes);
+    const bw_list_value principal = bw_list_value_of(stamp->principal_tag, sizeof stamp->principal_tag);
+    const bw_list_value request   = bw_list_value_of(record->request_id, sizeof record->request_id);
+    size_t count = 0;
+
+    ret_places[count++] = bw_list_place_of(log, index, BW_LIST_OPERATION, &operation);
+    ret_places[count++] = bw_list_place_of(log, index, BW_LIST_OUTCOME, &outcome);
+    if (record->has_key)
+        ret_places[count++] = bw_list_place_of(log, index, BW_LIST_KEY, &key);
+    if (record->principal[0] != '\0')
+        ret_places[count++] = bw_list_place_of(log, index, BW_LIST_PRINCIPAL, &principal);
+    if (memcmp(record->request_id, none, sizeof none) != 0)
+        ret_places[count++] = bw_list_place_of(log, index, BW_LIST_REQUEST, &request);
+    return count;
+}
+
 static int compare(const void *a, const void *b)
 {
     return memcmp(a, b, sizeof(struct bw_list_place));
@@ -174,5 +204,41 @@ bw_result bw_list_read(struct bw_sql *sql, unsigned statement, uint32_t log, uin
     }
     bw_sql_reset(sql, statement);
     BW_CHECK(sound, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
+    return bw_success();
+}
+
+/* places: all of one list and segment */
+static bw_result find_missing(struct bw_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count, const struct bw_list_place **ret_missing)
+{
+    const uint8_t *list = places[0].bytes;
+    bw_list_value  value;
+    struct bw_bits bits;
+
+    bw_bits_clear(&bits);
+    memcpy(value.bytes, list + VALUE_AT, sizeof value.bytes);
+    BW_TRY(bw_list_read(sql, statement, (uint32_t)get_be(list, 4), get_be(list + 4, 6), list[10], &value, &bits));
+    for (size_t i = 0; i < count; i++) {
+        uint32_t offset = (uint32_t)get_be(places[i].bytes + OFFSET_AT, OFFSET_LEN);
+        if ((bits.words[offset / 64] >> offset % 64 & 1) == 0) {
+            *ret_missing = &places[i];
+            return bw_success();
+        }
+    }
+    return bw_success();
+}
+
+bw_result bw_lists_check(struct bw_sql *sql, unsigned statement, struct bw_list_place *places, size_t count, bool *ret_found, struct bw_list_place *ret_missing)
+{
+    const struct bw_list_place *missing = NULL;
+
+    qsort(places, count, sizeof *places, compare);
+    for (size_t from = 0, to; from < count && missing == NULL; from = to) {
+        for (to = from + 1; to < count && memcmp(places[from].bytes, places[to].bytes, OFFSET_AT) == 0; to++)
+            ;
+        BW_TRY(find_missing(sql, statement, places + from, to - from, &missing));
+    }
+    *ret_found = missing != NULL;
+    if (missing != NULL)
+        *ret_missing = *missing;
     return bw_success();
 }

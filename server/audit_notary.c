@@ -479,6 +479,16 @@ static bool is_signed(const struct bw_audit_notary *notary, uint32_t log, uint64
     return log < notary->log_count && notary->logs[log].note.len > 0 && notary->logs[log].checkpoint.size >= size;
 }
 
+bool bw_audit_notary_signed_size(struct bw_audit_notary *notary, uint32_t log, uint64_t *ret_size)
+{
+    (void)pthread_mutex_lock(&notary->lock);
+    bool there = is_signed(notary, log, 0);
+    if (there)
+        *ret_size = notary->logs[log].checkpoint.size;
+    (void)pthread_mutex_unlock(&notary->lock);
+    return there;
+}
+
 static bw_result copy_checkpoint(const struct bw_audit_notary *notary, uint32_t log, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint)
 {
     const struct signed_log   *last = &notary->logs[log];

@@ -28,7 +28,7 @@ static bw_result rotate(struct bw_daemon *daemon, const struct bw_key *key, int6
 
     (void)now_us;
     BW_TRY(bw_deed_begin(daemon, BW_METHOD_NR(RotateKey), key, &record));
-    bw_result result = bw_rotation_run(daemon, &key->name, bw_key_primary(key)->number, &arena, &rotated);
+    bw_result result = bw_rotation_run(daemon, &key->name, bw_key_primary(key)->number, NULL, &arena, &rotated);
     if (bw_ok(result))
         record.key_version = bw_key_primary(rotated)->number;
     bw_key_unref(rotated);

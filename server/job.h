@@ -12,6 +12,7 @@
 #include "method.h"
 
 struct bw_daemon;
+struct bw_follow;
 struct bw_grant;
 struct bw_key;
 struct bw_text_pair;
@@ -91,6 +92,13 @@ struct bw_call {
     atomic_size_t           shares;       /* in the reply: two of each job, its runner's and its record's. Who gives back the last one sends */
     /* How the reply leaves. details: google.rpc.Status bytes. Called once; the call is the transport's again. */
     void                  (*send)(struct bw_call *call, bw_result result, bw_bytes details, bw_bytes reply);
+
+    /* Of a stream (followers.h), before it ends as above. One message at a time: the next when part_sent was told, on the
+     * transport's thread, that this one is out, or that it never will be. message is copied. */
+    struct bw_follow       *follow;       /* NULL: the reply is all there is */
+    void                  (*send_part)(struct bw_call *call, bw_bytes message);
+    void                  (*part_sent)(struct bw_call *call, bool sent);
+    void                  (*cut)(struct bw_call *call, bw_result result); /* gives up what is on its way; part_sent hears of it */
 };
 
 #endif

@@ -224,11 +224,14 @@ bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
 bw_result bw_op_rotate_key(struct bw_daemon *daemon, struct bw_job *job)
 {
     const struct bw_key *granted = bw_grant_key(job->grant), *rotated = NULL;
+    const uint8_t *request_id = job->request.request_id;
     enum bw_key_state next;
 
+    if (bw_rotation_was(granted, request_id))
+        return answer(job, granted); /* of a daemon that died before it kept the answer */
     BW_TRY(bw_key_state_next(granted->state, BW_KEY_ROTATE, &next));
     BW_TRY(bw_intent_write(daemon, job, &granted->name.id, 0));
-    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, job->arena, &rotated));
+    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, request_id, job->arena, &rotated));
     job->entry.record.key_version = bw_key_primary(rotated)->number;
     bw_result result = answer(job, rotated);
     bw_key_unref(rotated);

@@ -249,7 +249,9 @@ static bw_result open_and_activate(struct bw_daemon *daemon, const struct bw_ten
         *ret_active = tenant;
         return bw_success();
     }
-    BW_TRY(bw_tenant_open_token(daemon, &tenant->name, tenant->token_serial, pin, &token));
+    bw_result opened = bw_tenant_open_token(daemon, &tenant->name, tenant->token_serial, pin, &token);
+    BW_CHECK_AT(opened.code != BW_CREDENTIAL_INVALID || pin == NULL, BW_PIN_INCORRECT, "pin", "not the token's PIN"); /* else the operator's file is wrong */
+    BW_TRY(opened);
     BW_TRY(bw_token_hold(token, &holder));
     bw_result result = bw_change_tenant(daemon, &tenant->name, &(struct bw_tenant_change){ .alter = activate, .how = holder }, ret_active);
     bw_token_let_go(holder);

@@ -44,6 +44,8 @@ struct bw_key_version {
     bw_bytes              public_key;  /* SubjectPublicKeyInfo, DER; empty for secret keys */
     uint64_t              reserved;    /* of a draft without budget: where the budget starts */
     int64_t               last_used_us; /* of a draft without budget: as the store knew it */
+    bool                  has_made_by;
+    uint8_t               made_by[BW_REQUEST_ID_LEN]; /* the request that rotated the key, so that its retry does not again */
     struct bw_budget     *budget;
 };
 

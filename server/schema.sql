@@ -50,6 +50,7 @@ CREATE TABLE key_version (
     public_key BLOB    NOT NULL,
     reserved   INTEGER NOT NULL DEFAULT 0,     -- uses set aside: budget.h
     last_used_us INTEGER NOT NULL DEFAULT 0,   -- as of the last housekeeping
+    made_by    BLOB    NOT NULL DEFAULT x'',   -- id of the request that rotated the key; empty: none
     PRIMARY KEY (key, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -165,7 +166,7 @@ BEGIN SELECT RAISE(ABORT, 'a key never gains a use'); END;
 CREATE TRIGGER key_destroyed_for_good BEFORE UPDATE ON key WHEN OLD.state = 5
 BEGIN SELECT RAISE(ABORT, 'a destroyed key stays destroyed'); END;
 
-CREATE TRIGGER version_stays_what_it_is BEFORE UPDATE OF key, number, created_us, public_key ON key_version
+CREATE TRIGGER version_stays_what_it_is BEFORE UPDATE OF key, number, created_us, public_key, made_by ON key_version
 BEGIN SELECT RAISE(ABORT, 'a key version never changes'); END;
 CREATE TRIGGER version_stays BEFORE DELETE ON key_version
 BEGIN SELECT RAISE(ABORT, 'a key version is never forgotten'); END;

@@ -156,13 +156,13 @@ static bool leave_to_worker(struct bw_job *job)
     return false;
 }
 
-void bw_serve(struct bw_daemon *daemon, struct bw_call *call)
+size_t bw_serve(struct bw_daemon *daemon, struct bw_call *call)
 {
     call->daemon = daemon;
     bw_result made = make_jobs(call, 1);
     if (!bw_ok(made)) {
         call->send(call, made, (bw_bytes){ 0 }, (bw_bytes){ 0 });
-        return;
+        return 0;
     }
     struct bw_job *first = call->jobs;
     run_stages(first, AUTHORISE);
@@ -174,7 +174,12 @@ void bw_serve(struct bw_daemon *daemon, struct bw_call *call)
     }
 
     struct bw_job *jobs = call->jobs; /* the call ends with its last job, on whatever thread */
-    for (size_t i = 0, count = call->job_count; i < count; i++)
-        if (!is_slow(&jobs[i]) || !leave_to_worker(&jobs[i]))
-            (void)bw_serve_resume(&jobs[i]); /* our caller flushes */
+    size_t ended = 0;
+    for (size_t i = 0, count = call->job_count; i < count; i++) {
+        if (is_slow(&jobs[i]) && leave_to_worker(&jobs[i]))
+            continue;
+        (void)bw_serve_resume(&jobs[i]); /* our caller flushes */
+        ended++;
+    }
+    return ended;
 }

@@ -33,7 +33,8 @@ static bw_result put_versions(struct bw_store *store, const struct bw_key *key)
         const struct bw_key_version *version = &key->versions[i];
         BW_TRY(bw_query_run(store, BW_SQL_PUT_VERSION,
                           BW_SQL_VALUES(bw_query_id(key->name.id.bytes), bw_query_number(version->number), bw_query_number(version->state),
-                                        bw_query_number(version->created_us), bw_query_blob(version->public_key)), NULL));
+                                        bw_query_number(version->created_us), bw_query_blob(version->public_key),
+                                        bw_query_blob(bw_bytes_of(version->made_by, version->has_made_by ? sizeof version->made_by : 0))), NULL));
     }
     return bw_success();
 }
@@ -148,6 +149,10 @@ static bw_result read_version(struct bw_store *store, struct bw_arena *arena, vo
     version->created_us = bw_query_get_number(store, BW_SQL_VERSIONS_OF, 2);
     version->reserved   = (uint64_t)bw_query_get_number(store, BW_SQL_VERSIONS_OF, 4);
     version->last_used_us = bw_query_get_number(store, BW_SQL_VERSIONS_OF, 5);
+    bw_bytes made_by = bw_query_get_bytes(store, BW_SQL_VERSIONS_OF, 6);
+    version->has_made_by = made_by.len == sizeof version->made_by;
+    if (version->has_made_by)
+        memcpy(version->made_by, made_by.data, made_by.len);
     return bw_query_copy_bytes(store, BW_SQL_VERSIONS_OF, 3, arena, &version->public_key);
 }
 

@@ -8,7 +8,10 @@
  * worker       workers    a job at a time                       the HSM, the store, the audit log's commit
  * vitals       1          what health says                      the HSM, the store
  * indexer      1          the query index, the logs' trees      its own database
+ * follower     1          the streams of the log: gives each   the index
+ *                         what is new, a message at a time
  * notary       1          the guard file; signs checkpoints     the HSM, the index, the guard file
+ * scrubber     1          reads the whole log again, slowly     its own reading of the databases
  * housekeeper  1          what falls due by itself              the HSM, the store, the audit log's commit
  * gRPC's own   a few      sockets; let go of replies' bytes,    the files of [tls] being read anew
  *                         which frees the call; ask for certificates in handshakes

@@ -222,6 +222,22 @@ bw_result bw_cmd_key_cancel_deletion(struct bw_cli *cli)
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(CancelDeletion), &request.base);
 }
 
+const struct bw_option bw_cmd_key_purge_options[] = {
+    { "yes", BW_OPTION_FLAG, NULL, "do not ask back" },
+    { 0 }
+};
+
+bw_result bw_cmd_key_purge(struct bw_cli *cli)
+{
+    Bailiwick__V1__PurgeKeyRequest request = BAILIWICK__V1__PURGE_KEY_REQUEST__INIT;
+    const char *question = bw_arena_text(&cli->arena, "Destroy key %s, and with it all that it encrypts, for good?", cli->args.operands[0]);
+
+    BW_CHECK(question != NULL, BW_NO_MEMORY, "question");
+    BW_TRY(bw_cli_confirm(cli, question));
+    BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &request.name));
+    return bw_cmd_call_and_show(cli, BW_METHOD_NR(PurgeKey), &request.base);
+}
+
 const struct bw_option bw_cmd_key_policy_get_options[] = { { 0 } };
 
 /* Byte by byte what was set, so that it can be compared with what is under version control. */

@@ -110,6 +110,9 @@ static const struct { const ProtobufCMessageDescriptor *message; const char *fie
     { &bailiwick__v1__object__descriptor,           "value",      pem_certificate   },
     { &bailiwick__v1__key__descriptor,              "policy",     json_inside       },
     { &bailiwick__v1__tenant__descriptor,           "policy",     json_inside       },
+    { &bailiwick__v1__create_key_request__descriptor,        "policy", json_inside  },
+    { &bailiwick__v1__set_key_policy_request__descriptor,    "policy", json_inside  },
+    { &bailiwick__v1__set_tenant_policy_request__descriptor, "policy", json_inside  },
 };
 
 static render_fn *special_for(const ProtobufCMessageDescriptor *message, const char *field)

@@ -10,6 +10,8 @@
 
 CK_FUNCTION_LIST     *p11;
 CK_FUNCTION_LIST_3_0 *p11_3;
+const char           *host_module;
+void                 *host_handle;
 
 void host_must(bool right, const char *what, CK_RV rv)
 {
@@ -77,6 +79,38 @@ CK_RV host_encrypt(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, CK_BYTE ciph
     rv = p11->C_Encrypt(session, text, sizeof text, cipher, &len);
     host_must(rv != CKR_OK || len == HOST_CIPHER, "the ciphertext's length", len);
     return rv;
+}
+
+void host_start(struct host *ret_host)
+{
+    MUST(p11->C_Initialize(NULL));
+    ret_host->slot    = host_slot();
+    ret_host->session = host_open(ret_host->slot);
+    ret_host->aes     = host_find(ret_host->session, CKO_SECRET_KEY, "aes");
+    MUST(host_encrypt(ret_host->session, ret_host->aes, ret_host->cipher));
+}
+
+void host_works(const struct host *host)
+{
+    CK_BYTE cipher[HOST_CIPHER];
+
+    MUST(host_encrypt(host->session, host->aes, cipher));
+    CHECK(memcmp(cipher, host->cipher, sizeof cipher) == 0);
+}
+
+int host_main(int argc, char **argv, const struct host_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (argc == 2)
+            (void)puts(cases[i].name);
+        if (argc != 3 || strcmp(cases[i].name, argv[2]) != 0)
+            continue;
+        host_module = argv[1];
+        host_handle = host_load(argv[1]);
+        cases[i].run();
+        return 0;
+    }
+    return argc == 2 ? 0 : 2;
 }
 
 long host_now_ms(void)

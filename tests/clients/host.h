@@ -3,6 +3,7 @@
 #define BW_TESTS_HOST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "bailiwick/pkcs11.h"
 
@@ -23,6 +24,17 @@ CK_OBJECT_HANDLE  host_find(CK_SESSION_HANDLE session, CK_OBJECT_CLASS class, co
 /* The same text by AES-CBC-PAD with an IV of zeros, so that the ciphertext is always the same. */
 enum { HOST_CIPHER = 1008 };
 CK_RV host_encrypt(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, CK_BYTE cipher[static HOST_CIPHER]);
+
+/* Both as most cases begin: initialised, with a session and the key "aes" in it, which has encrypted once. */
+struct host { CK_SLOT_ID slot; CK_SESSION_HANDLE session; CK_OBJECT_HANDLE aes; CK_BYTE cipher[HOST_CIPHER]; };
+void host_start(struct host *ret_host);
+void host_works(const struct host *host); /* encrypts, and the ciphertext is the same */
+
+/* Cases, each in a process of its own: program <module> <case>. Without a case: their names, one a line. */
+struct host_case { const char *name; void (*run)(void); };
+int host_main(int argc, char **argv, const struct host_case *cases, size_t count);
+extern const char *host_module; /* as it was named */
+extern void       *host_handle; /* as it was loaded */
 
 long host_now_ms(void);
 int  host_entries(const char *path); /* of a folder, such as /proc/self/fd */

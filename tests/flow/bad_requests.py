@@ -88,6 +88,7 @@ GOOD = {
     "GetRecord": (auditor, dict()),
     "GetTile": (auditor, dict(width=1)),
     "GetEntries": (auditor, dict(count=1)),
+    "Follow": (auditor, dict(limit=1)),
     "Describe": (app, dict()),
 }
 assert set(GOOD) == set(METHODS), set(GOOD) ^ set(METHODS)

@@ -304,7 +304,7 @@ static void keys_that_may_not_leave_do_not(void **state)
 
 static const struct { const char *why; CK_BBOOL *extractable, *sensitive; bool released; CK_RV rv; } values[] = {
     { "released to a readable key",             &yes, &no,  true,  CKR_OK },
-    { "not released",                           &yes, &no,  false, CKR_ATTRIBUTE_TYPE_INVALID },
+    { "not released",                           &yes, &no,  false, CKR_ATTRIBUTE_SENSITIVE },
     { "released, but the key is to be sensitive", &yes, &yes, true,  CKR_ATTRIBUTE_SENSITIVE },
     { "never extractable",                      &no,  &no,  true,  CKR_ATTRIBUTE_SENSITIVE },
 };

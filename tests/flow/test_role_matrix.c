@@ -465,6 +465,7 @@ FILL(get_checkpoint, GetCheckpoint)    { r->region = f->cell->role->who == OPERA
 FILL(get_record, GetRecord)            { r->region = f->cell->role->who == OPERATOR; }
 FILL(get_tile, GetTile)                { r->region = f->cell->role->who == OPERATOR; r->width = 1; }
 FILL(get_entries, GetEntries)          { r->region = f->cell->role->who == OPERATOR; r->count = 1; }
+FILL(follow, Follow)                   { r->region = f->cell->role->who == OPERATOR; }
 NOTHING_TO_FILL(describe, Describe)
 
 typedef void (*fill_fn)(const struct filling *filling, ProtobufCMessage *request);

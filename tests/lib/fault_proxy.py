@@ -11,6 +11,8 @@ refuse               connections are closed at once, those that are there with t
 cut WAY BYTES HOW    once, when that many bytes more went "up" to the daemon or "down" from it, the connection that carries
                      them ends: "reset", "closed", or "silent" for good. MODE-FILE says "pass" from then on.
 
+On stderr it tells of each connection that ended how many bytes went up and down.
+
 SIGUSR1: all connections that there are go silent, as when a firewall forgets them. SIGUSR2: they are reset.
 """
 import asyncio
@@ -55,6 +57,7 @@ class Cut:
 class Connection:
     def __init__(self, down, up):
         self.writers, self.silent = (down, up), False
+        self.bytes = {"up": 0, "down": 0}
 
     def reset(self):
         for writer in self.writers:
@@ -76,6 +79,7 @@ class Connection:
 async def pump(connection, way, reader, writer, answers):
     try:
         while data := await reader.read(65536):
+            connection.bytes[way] += len(data)
             if connection.silent:
                 continue
             name, number = mode()
@@ -117,6 +121,7 @@ async def serve(reader, writer):
     connections.add(connection)
     await asyncio.gather(pump(connection, "up", reader, up_writer, None), pump(connection, "down", up_reader, writer, [0]))
     connections.discard(connection)
+    print(connection.bytes["up"], connection.bytes["down"], file=sys.stderr, flush=True)
 
 
 def end_all(how):
