@@ -39,7 +39,7 @@ static void put_field(unsigned number, const void *bytes, size_t len)
 static bw_result decode(const char *method, bw_bytes message, struct bw_call *call, struct bw_job *job)
 {
     *call = (struct bw_call){ .arena.ceiling = 8 * BW_MESSAGE_MAX, .message = message };
-    *job  = (struct bw_job){ .call = call, .method = bw_method_by_name(method) };
+    *job  = (struct bw_job){ .call = call, .arena = &call->arena, .method = bw_method_by_name(method) };
     assert_non_null(job->method);
     return bw_decode(NULL, job);
 }
