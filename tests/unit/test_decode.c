@@ -273,6 +273,7 @@ static void a_method_that_we_have_not_is_unimplemented(void **state)
     (void)state;
 
     job->call   = &call;
+    job->arena  = &call.arena;
     job->method = &none;
     assert_int_equal(bw_decode(NULL, job).code, BW_UNIMPLEMENTED);
     free(job);
