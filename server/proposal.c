@@ -107,7 +107,7 @@ static bw_result make_id(struct bw_proposal *proposal, const char *path)
     return bw_success();
 }
 
-static bw_result draft_of(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_tenant_info *tenant, struct bw_proposal *proposal)
+static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, const struct bw_tenant_info *tenant, struct bw_proposal *proposal)
 {
     unsigned hours = tenant->policy.dual_control.expires_hours ? tenant->policy.dual_control.expires_hours : BW_PROPOSAL_HOURS;
 
@@ -115,7 +115,7 @@ static bw_result draft_of(struct bw_daemon *daemon, const struct bw_job *job, co
                                       .proposer = job->caller.spiffe_id, .created_us = bw_now_us() };
     proposal->expires_us = proposal->created_us + hours * BW_HOUR_US;
     proposal->generation = bw_proposal_generation(daemon, proposal);
-    BW_TRY(bw_dedup_asked(job, job->arena, &proposal->request));
+    BW_TRY(bw_dedup_asked(job, bw_job_arena(job), &proposal->request));
     BW_CHECK(proposal->request.len <= BW_PROPOSAL_MAX, BW_TOO_LARGE, "a request that is too long to be proposed");
     return make_id(proposal, job->method->path);
 }
@@ -128,7 +128,7 @@ void bw_proposal_note(struct bw_job *job, const uint8_t id[static BW_PROPOSAL_ID
 
 static bw_result tell(struct bw_job *job, const uint8_t id[static BW_PROPOSAL_ID_LEN])
 {
-    char *text = bw_arena_alloc(job->arena, 2 * BW_PROPOSAL_ID_LEN + 1);
+    char *text = bw_arena_alloc(bw_job_arena(job), 2 * BW_PROPOSAL_ID_LEN + 1);
 
     BW_CHECK(text != NULL, BW_NO_MEMORY, "proposal");
     bw_hex(bw_bytes_of(id, BW_PROPOSAL_ID_LEN), text);
@@ -194,7 +194,7 @@ static bool is_approved(const struct bw_approval *approvals, size_t count, const
 
 static bw_result write_warrant(struct bw_job *job, const struct bw_tenant_info *tenant, const struct bw_proposal *proposal, unsigned needed)
 {
-    struct bw_warrant *warrant = bw_arena_alloc(job->arena, sizeof *warrant);
+    struct bw_warrant *warrant = bw_arena_alloc(bw_job_arena(job), sizeof *warrant);
 
     BW_CHECK(warrant != NULL, BW_NO_MEMORY, "warrant");
     *warrant = (struct bw_warrant){ .tenant = &job->caller.identity.tenant, .caller = job->caller.spiffe_id, .needed = needed,
@@ -206,7 +206,7 @@ static bw_result write_warrant(struct bw_job *job, const struct bw_tenant_info *
 
 static bw_result find(struct bw_daemon *daemon, struct bw_job *job, const struct bw_proposal *wanted, bool *ret_found, struct bw_proposal *ret_proposal)
 {
-    bw_result found = bw_store_get_proposal(daemon->store, &wanted->tenant, wanted->id, job->arena, ret_proposal);
+    bw_result found = bw_store_get_proposal(daemon->store, &wanted->tenant, wanted->id, bw_job_arena(job), ret_proposal);
 
     *ret_found = bw_ok(found);
     if (found.code == BW_NO_SUCH_PROPOSAL)
@@ -233,7 +233,7 @@ static bw_result ask(struct bw_daemon *daemon, struct bw_job *job, const struct 
         BW_TRY(expire(daemon, &proposal, wanted.created_us)); /* the housekeeper has not come by yet */
     if (!found || over)
         BW_TRY(bw_store_propose(daemon->store, &wanted));
-    BW_TRY(bw_store_list_approvals(daemon->store, &wanted.tenant, wanted.id, job->arena, approvals, &count));
+    BW_TRY(bw_store_list_approvals(daemon->store, &wanted.tenant, wanted.id, bw_job_arena(job), approvals, &count));
     BW_CHECK(is_approved(approvals, count, job->caller.spiffe_id, needed), BW_NOT_APPROVED, "waits for the approval of more custodians");
     return write_warrant(job, tenant, &wanted, needed);
 }
