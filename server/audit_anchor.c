@@ -1,66 +1,30 @@
 #include "audit_anchor.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
-enum statement { EACH, ADD };
+enum statement { BEGIN, COMMIT, EACH, ADD, KEEP, EACH_KEPT };
 
 static const char *const statements[] = {
-    [EACH] = "SELECT number, epoch, entry FROM epoch ORDER BY number",
-    [ADD]  = "INSERT INTO epoch (number, epoch, entry) VALUES (?1, ?2, ?3)",
+    [BEGIN]     = "BEGIN IMMEDIATE",
+    [COMMIT]    = "COMMIT",
+    [EACH]      = "SELECT number, epoch, entry FROM epoch ORDER BY number",
+    [ADD]       = "INSERT INTO epoch (number, epoch, entry) VALUES (?1, ?2, ?3)",
+    [KEEP]      = "REPLACE INTO kept (origin, size, root, note, signed_us) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [EACH_KEPT] = "SELECT origin, size, root, note, signed_us FROM kept ORDER BY origin",
 };
 
-static const char schema[] =
-    "BEGIN IMMEDIATE;"
-    "CREATE TABLE region (region TEXT NOT NULL);"
-    "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL);"
-    "PRAGMA application_id = 0x42574531;"
-    "PRAGMA user_version = 1;";
-
-static const char setup[] = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA;";
-
-enum { APPLICATION_ID = 0x42574531, SCHEMA_VERSION = 1 };
-
-/* ---- create, open ---- */
-
-static bw_result fill_new(struct bw_audit_sql *sql, const bw_region *region)
-{
-    static const char *const add_region = "INSERT INTO region (region) VALUES (?1)";
-
-    BW_TRY(bw_audit_sql_execute(sql, schema));
-    BW_TRY(bw_audit_sql_prepare(sql, &add_region, 1));
-    bw_audit_sql_bind_text(sql, 0, 1, region->text);
-    BW_TRY(bw_audit_sql_run(sql, 0));
-    return bw_audit_sql_execute(sql, "COMMIT");
-}
+static const struct bw_audit_file_kind kind = {
+    .tables = "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL);"
+              "CREATE TABLE kept (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, signed_us INTEGER NOT NULL)",
+    .application_id = 0x42574531, .statements = statements, .statement_count = ARRAY_LEN(statements),
+};
 
 bw_result bw_anchor_create(const char *path, const bw_region *region)
 {
-    struct bw_audit_sql sql;
-
-    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    BW_CHECK(file >= 0 || errno != EEXIST, BW_ALREADY_EXISTS, "there is an anchor log already");
-    BW_CHECK(file >= 0, BW_AUDIT_UNAVAILABLE, "the anchor log cannot be created there");
-    (void)close(file);
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &sql));
-    bw_result r = fill_new(&sql, region);
-    bw_audit_sql_close(&sql);
-    return r;
+    return bw_audit_file_create(path, &kind, region);
 }
 
-static bw_result set_up(struct bw_audit_sql *sql, const bw_region *region)
-{
-    int64_t application, version, same;
-
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA application_id", NULL, &application));
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA user_version", NULL, &version));
-    BW_CHECK(application == APPLICATION_ID && version == SCHEMA_VERSION, BW_AUDIT_UNAVAILABLE, "the anchor log is none of this version");
-    BW_TRY(bw_audit_sql_ask(sql, "SELECT count(*) FROM region WHERE region = ?1", region->text, &same));
-    BW_CHECK(same == 1, BW_WRONG_REGION, "the anchor log was made for another region");
-    return bw_audit_sql_prepare(sql, statements, ARRAY_LEN(statements));
-}
+/* ---- reading ---- */
 
 static bw_result add_leaf(struct bw_frontier *frontier, struct bw_hasher *hasher, bw_bytes entry)
 {
@@ -77,15 +41,15 @@ static bw_result read_entries(struct bw_anchor *anchor, struct bw_hasher *hasher
     bool      row = true;
 
     while (bw_ok(r) && frontier->size < size) {
-        BW_TRY(bw_audit_sql_step(&anchor->sql, EACH, &row));
+        BW_TRY(bw_sql_step(&anchor->sql, EACH, &row));
         if (!row)
             break;
-        bw_bytes entry  = bw_audit_sql_get_bytes(&anchor->sql, EACH, 2);
-        bool     in_row = (uint64_t)bw_audit_sql_get_number(&anchor->sql, EACH, 0) == frontier->size && entry.len == BW_EPOCH_ENTRY_LEN;
-        *ret_epoch = (uint64_t)bw_audit_sql_get_number(&anchor->sql, EACH, 1);
+        bw_bytes entry  = bw_sql_get_bytes(&anchor->sql, EACH, 2);
+        bool     in_row = (uint64_t)bw_sql_get_number(&anchor->sql, EACH, 0) == frontier->size && entry.len == BW_EPOCH_ENTRY_LEN;
+        *ret_epoch = (uint64_t)bw_sql_get_number(&anchor->sql, EACH, 1);
         r = in_row ? add_leaf(frontier, hasher, entry) : bw_fail(BW_AUDIT_UNAVAILABLE, "the anchor log is damaged");
     }
-    bw_audit_sql_reset(&anchor->sql, EACH);
+    bw_sql_reset(&anchor->sql, EACH);
     return r;
 }
 
@@ -94,12 +58,10 @@ bw_result bw_anchor_open(const char *path, const bw_region *region, struct bw_ha
     struct bw_anchor anchor = { .epoch = 0 };
 
     BW_CHECK(access(path, F_OK) == 0, BW_AUDIT_UNAVAILABLE, "the anchor log is missing");
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &anchor.sql));
-    bw_result r = set_up(&anchor.sql, region);
-    if (bw_ok(r))
-        r = read_entries(&anchor, hasher, UINT64_MAX, &anchor.frontier, &anchor.epoch);
+    BW_TRY(bw_audit_file_open(path, &kind, region, &anchor.sql));
+    bw_result r = read_entries(&anchor, hasher, UINT64_MAX, &anchor.frontier, &anchor.epoch);
     if (!bw_ok(r)) {
-        bw_audit_sql_close(&anchor.sql);
+        bw_sql_close(&anchor.sql);
         return r;
     }
     *ret_anchor = anchor;
@@ -108,7 +70,7 @@ bw_result bw_anchor_open(const char *path, const bw_region *region, struct bw_ha
 
 void bw_anchor_close(struct bw_anchor *anchor)
 {
-    bw_audit_sql_close(&anchor->sql);
+    bw_sql_close(&anchor->sql);
 }
 
 bw_result bw_anchor_root(struct bw_anchor *anchor, struct bw_hasher *hasher, uint64_t size, bw_hash *ret_root)
@@ -146,7 +108,47 @@ static bw_result read_again(struct bw_anchor *anchor, struct bw_hasher *hasher)
     return bw_success();
 }
 
-bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, struct bw_proof *ret_inclusion)
+static bw_result keep(struct bw_sql *sql, const struct bw_guarded *row)
+{
+    bw_sql_bind_text(sql, KEEP, 1, bw_bytes_text(row->checkpoint.origin));
+    bw_sql_bind_number(sql, KEEP, 2, (int64_t)row->checkpoint.size);
+    bw_sql_bind_bytes(sql, KEEP, 3, bw_bytes_of(row->checkpoint.root.bytes, sizeof row->checkpoint.root.bytes));
+    bw_sql_bind_bytes(sql, KEEP, 4, row->note);
+    bw_sql_bind_number(sql, KEEP, 5, row->signed_us);
+    return bw_sql_run(sql, KEEP);
+}
+
+static bw_result store(struct bw_anchor *anchor, uint64_t epoch, bw_bytes entry, const struct bw_guarded *kept, size_t kept_count)
+{
+    for (size_t i = 0; i < kept_count; i++)
+        BW_TRY(keep(&anchor->sql, &kept[i]));
+    bw_sql_bind_number(&anchor->sql, ADD, 1, (int64_t)anchor->frontier.size);
+    bw_sql_bind_number(&anchor->sql, ADD, 2, (int64_t)epoch);
+    bw_sql_bind_bytes(&anchor->sql, ADD, 3, entry);
+    BW_TRY(bw_sql_run(&anchor->sql, ADD));
+    return bw_sql_run(&anchor->sql, COMMIT);
+}
+
+bw_result bw_anchor_each_kept(struct bw_anchor *anchor, bw_result (*each)(void *self, const struct bw_guarded *row), void *self)
+{
+    struct bw_guarded row;
+    bw_result r    = bw_success();
+    bool      more = true;
+
+    while (bw_ok(r)) {
+        BW_TRY(bw_sql_step(&anchor->sql, EACH_KEPT, &more));
+        if (!more)
+            break;
+        r = bw_guarded_of_row(&anchor->sql, EACH_KEPT, &row);
+        if (bw_ok(r))
+            r = each(self, &row);
+    }
+    bw_sql_reset(&anchor->sql, EACH_KEPT);
+    return r;
+}
+
+bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, const struct bw_guarded *kept, size_t kept_count,
+                        struct bw_proof *ret_inclusion)
 {
     struct bw_frontier grown;
     uint8_t entry[BW_EPOCH_ENTRY_LEN];
@@ -155,11 +157,13 @@ bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, cons
     grown = anchor->frontier;
     bw_epoch_print(epoch, entry);
     BW_TRY(add_leaf(&grown, hasher, bw_bytes_of(entry, sizeof entry)));
-    bw_audit_sql_bind_number(&anchor->sql, ADD, 1, (int64_t)anchor->frontier.size);
-    bw_audit_sql_bind_number(&anchor->sql, ADD, 2, (int64_t)epoch->epoch);
-    bw_audit_sql_bind_bytes(&anchor->sql, ADD, 3, bw_bytes_of(entry, sizeof entry));
+    BW_TRY(bw_sql_run(&anchor->sql, BEGIN));
     anchor->in_doubt = true;
-    BW_TRY(bw_audit_sql_run(&anchor->sql, ADD));
+    bw_result r = store(anchor, epoch->epoch, bw_bytes_of(entry, sizeof entry), kept, kept_count);
+    if (!bw_ok(r)) {
+        bw_sql_roll_back(&anchor->sql);
+        return r;
+    }
     anchor->in_doubt = false;
     path_of_newest(&anchor->frontier, ret_inclusion);
     anchor->frontier = grown;

@@ -4,18 +4,20 @@
 #ifndef BW_SERVER_AUDIT_GUARD_H
 #define BW_SERVER_AUDIT_GUARD_H
 
-#include "audit_sql.h"
-#include "bailiwick/names.h"
+#include "audit_file.h"
 #include "note.h"
 
 /* All zero is a valid closed one. */
-struct bw_audit_guard { struct bw_audit_sql sql; };
+struct bw_audit_guard { struct bw_sql sql; };
 
 struct bw_guarded {
     struct bw_checkpoint checkpoint;
     bw_bytes             note;       /* the checkpoint, signed; borrowed */
     int64_t              signed_us;  /* wall clock */
 };
+
+/* A row of a statement that gives origin, size, root, note, signed_us, as the last checkpoints are kept wherever they are. */
+bw_result bw_guarded_of_row(struct bw_sql *sql, unsigned statement, struct bw_guarded *ret_row);
 
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is one. */
 bw_result bw_audit_guard_create(const char *path, const bw_region *region);
