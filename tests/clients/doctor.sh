@@ -146,7 +146,7 @@ tells 0 "the region's clock is 3" "synchronise this machine's clock" env LD_PREL
 # ---- what the region thinks of us ----
 bailiwick ca caller "$CA" --region eu-central --tenant umbra --role app --name t1 >/dev/null
 broken 's/acme/umbra/'                                           'NO_SUCH_TENANT'                 "an operator makes tenants: 'bailiwick tenant create'"
-printf '{"rules": [{"name": "others", "regions": ["us-east"]}]}' | cli_as custodian key policy one - >/dev/null
+printf '{"rules": [{"name": "others", "regions": ["us-east"]}]}' | cli_as custodian key policy set one - >/dev/null
 tells 0 'there is no key that this caller may use' 'or its policy keeps it from this caller' "${doctor[@]}" "$good"
 cli_as custodian tenant seal acme --yes >/dev/null
 tells 4 'acme is sealed' "a custodian can activate the tenant: 'bailiwick tenant activate'" "${doctor[@]}" "$good"
