@@ -362,9 +362,9 @@ static bool pass(struct bw_audit_scrub *scrub)
     bw_result r = begin_pass(scrub);
 
     while (bw_ok(r) && scrub->next <= atomic_load(&scrub->target)) {
-        int64_t begun_ms = now_ms(CLOCK_MONOTONIC);
+        int64_t begun_ms = now_ms(CLOCK_THREAD_CPUTIME_ID); /* waiting for others' work is a rest already */
         r = bw_audit_index_look(scrub->options.index, check_chunk, scrub);
-        int64_t rest_ms = (now_ms(CLOCK_MONOTONIC) - begun_ms) * REST_FACTOR;
+        int64_t rest_ms = (now_ms(CLOCK_THREAD_CPUTIME_ID) - begun_ms) * REST_FACTOR;
         if (!rest(scrub, rest_ms > REST_MIN_MS ? rest_ms : REST_MIN_MS))
             return false;
     }

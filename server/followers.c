@@ -29,6 +29,7 @@ struct bw_followers {
     struct bw_follow *first;
     bool              awake;           /* there may be something to do */
     bool              closing, stopping;
+    atomic_uint_fast64_t growth;       /* how often the index has grown */
 };
 
 static int64_t now_ms(void)
@@ -47,6 +48,14 @@ static void wake(void *self)
     followers->awake = true;
     (void)pthread_cond_signal(&followers->wanted);
     (void)pthread_mutex_unlock(&followers->lock);
+}
+
+static void grown(void *self)
+{
+    struct bw_followers *followers = self;
+
+    atomic_fetch_add(&followers->growth, 1);
+    wake(followers);
 }
 
 /* ---- one stream ---- */
@@ -83,6 +92,19 @@ static bw_result say_next(struct bw_daemon *daemon, struct bw_follow *follow, st
     return bw_success();
 }
 
+/* Any stream's message that is out wakes the thread; the others need not be looked at for that. */
+static bool is_due(struct bw_followers *followers, struct bw_follow *follow)
+{
+    uint64_t growth = atomic_load(&followers->growth);
+    int64_t  now    = now_ms();
+
+    if (growth == follow->growth && now < follow->look_ms && !(follow->has_more && !atomic_load(&follow->busy)))
+        return false;
+    follow->growth  = growth;
+    follow->look_ms = now + LOOK_MS;
+    return true;
+}
+
 /* What fails ends the stream. */
 static bw_result tend(struct bw_followers *followers, struct bw_follow *follow, bool closing)
 {
@@ -90,9 +112,13 @@ static bw_result tend(struct bw_followers *followers, struct bw_follow *follow, 
 
     BW_CHECK(!closing, BW_SHUTTING_DOWN, "this node is shutting down");
     BW_CHECK(!atomic_load(&follow->call->abandoned), BW_CANCELLED, "the caller is gone");
-    BW_TRY(bw_authenticate(followers->daemon, follow->call->jobs));
-    if (atomic_load(&follow->busy))
+    if (!is_due(followers, follow))
         return bw_success();
+    BW_TRY(bw_authenticate(followers->daemon, follow->call->jobs));
+    if (atomic_load(&follow->busy)) {
+        follow->has_more = true;
+        return bw_success();
+    }
     bw_result r = say_next(followers->daemon, follow, &arena);
     bw_arena_clear(&arena);
     return r;
@@ -229,7 +255,7 @@ bw_result bw_followers_start(struct bw_daemon *daemon, struct bw_followers **ret
         free(followers);
         return r;
     }
-    bw_audit_watch(daemon->audit, wake, followers);
+    bw_audit_watch(daemon->audit, grown, followers);
     *ret_followers = followers;
     return bw_success();
 }

@@ -8,15 +8,18 @@
 
 struct bw_followers;
 
-/* On the call's arena. The operation fills query, told and heartbeat_ms; the rest is the thread's. */
+/* On the call's arena. The operation fills query, told, has_more and heartbeat_ms; the rest is the thread's. */
 struct bw_follow {
     struct bw_audit_query query;        /* from_index: what was not told yet */
     uint64_t              told;         /* size of the last checkpoint told, or that the caller has; 0: none */
+    bool                  has_more;     /* there is something to say as soon as nothing is on its way */
     unsigned              heartbeat_ms;
 
     struct bw_follow     *next;
     struct bw_call       *call;
     int64_t               said_ms;      /* CLOCK_MONOTONIC, of the last message */
+    int64_t               look_ms;      /* when to look again at the latest */
+    uint64_t              growth;       /* of the index, when it was looked at last */
     atomic_bool           busy;         /* it is on its way */
     bool                  is_cut;
 };

@@ -60,6 +60,7 @@ bw_result bw_follow_next(struct bw_daemon *daemon, struct bw_follow *follow, boo
     BW_TRY(put_records(&found, arena, reply));
     BW_TRY(put_checkpoint(daemon, follow, heartbeat, arena, reply));
     follow->query.from_index = reply->next_index;
+    follow->has_more         = found.more;
     *ret_message = reply->n_records > 0 || reply->checkpoint != NULL || heartbeat ? &reply->base : NULL;
     return bw_success();
 }

@@ -17,7 +17,7 @@ for how in error session wrong; do
     await_log eu-central "$line" '"checkpoints are not signed"' >/dev/null
     cli_as app unwrap <"$DIR/envelope" | grep -qx text
     [[ $(records --operation Wrap) == "$((before + 20))" ]] || die "$how: records are missing"
-    expect 3 "the deadline passed" cli_as auditor audit checkpoint --last "$DIR/last"
+    expect 3 "try again later" cli_as auditor audit checkpoint --last "$DIR/last"
     [[ $(cli_as operator describe) == *'"region":"eu-central"'* ]]
     line=$(log_end eu-central)
     rm "$BW_HSM_MUTE"
