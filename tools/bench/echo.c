@@ -7,14 +7,19 @@
 #include "provider_conf.h"
 #include "slice.h"
 
-static bool call(void *state)
+static bw_result check(struct bw_client *client)
 {
     struct bw_arena arena = { 0 };
     bw_bytes reply;
-    bw_result r = bw_client_call(state, "/grpc.health.v1.Health/Check", (bw_bytes){ 0 }, true, &arena, &reply, NULL);
+    bw_result r = bw_client_call(client, "/grpc.health.v1.Health/Check", (bw_bytes){ 0 }, true, &arena, &reply, NULL);
 
     bw_arena_clear(&arena);
-    return bw_ok(r);
+    return r;
+}
+
+static bool call(void *state)
+{
+    return bw_ok(check(state));
 }
 
 static void *caller_new(void *self, const char *operation, const char **ret_why)
@@ -35,8 +40,11 @@ static struct bw_client *connect_to(const struct bw_conf *conf)
     struct bw_client_options options = bw_conf_client_options(&conf->slots[0]);
     struct bw_client *client;
 
-    if (!bw_ok(bw_client_new(&options, &client)) || !call(client))
-        bw_bench_die("no connection");
+    bw_result r = bw_client_new(&options, &client);
+    if (bw_ok(r))
+        r = check(client);
+    if (!bw_ok(r))
+        bw_bench_die(r.what);
     return client;
 }
 

@@ -116,13 +116,13 @@ def main():
     if args.check:
         return
     tell_time(args)
-    region = sides.Region(sides.ENV["dir"] + "/region").make()
+    region = sides.Region(sides.ENV["dir"] + "/region").make(rates.keys(args.cells))
     region.start()
     if args.profile:
         stages.run(args.cells, region)
         return
     if args.against:
-        before = sides.Region(sides.ENV["dir"] + "/before", os.path.realpath(args.against)).make()
+        before = sides.Region(sides.ENV["dir"] + "/before", os.path.realpath(args.against)).make(rates.keys(args.cells))
         before.start()
         cells = rates.run(args.cells, args.rounds, [sides.ours(region), sides.ours(before, "before")])
         print("\n".join(report.against_table(cells)))

@@ -10,9 +10,15 @@ FLOOR = ("tls", "tls+sync", "tls+sync+hsm")
 HEADLINES = ("gcm-32", "ecdsa-p256", "rsa-2048")
 OTHERS = ("gcm-4k", "gcm-256k", "envelope-32", "kwp-32", "oaep-2048", "oaep-4096", "pss-2048", "hmac-sha256")
 OPERATIONS = HEADLINES + OTHERS
+OTHER_KEYS = {"ecdsa-p256": "ec", "rsa-2048": "rsa2048", "pss-2048": "rsa2048", "oaep-2048": "rsa2048", "oaep-4096": "rsa4096", "hmac-sha256": "hmac"}
 CALLERS = ("1", "4", "16", "64", "16p")
 FULL = [(op, n) for op in HEADLINES for n in CALLERS] + [(op, n) for op in OTHERS for n in ("1", "16")]
 QUICK = [("gcm-32", "1"), ("gcm-32", "16"), ("gcm-32", "64"), ("ecdsa-p256", "1"), ("ecdsa-p256", "16"), ("rsa-2048", "1"), ("rsa-2048", "16")]
+
+
+def keys(plan):
+    """What a region must have for it, as make-region calls them. "aes" is always there."""
+    return {"aes", *(OTHER_KEYS[operation] for operation, _ in plan if operation in OTHER_KEYS)}
 
 
 def seconds(plan, rounds, against):

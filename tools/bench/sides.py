@@ -111,8 +111,9 @@ class Region:
         self.daemon = None
         atexit.register(self.stop)
 
-    def make(self):
-        subprocess.run([HERE + "/make-region", self.folder], check=True, env={**os.environ, "PATH": self.path})
+    def make(self, keys=("aes",)):
+        if subprocess.run([HERE + "/make-region", self.folder, *keys], check=False, env={**os.environ, "PATH": self.path}).returncode:
+            sys.exit(f"bench: no region in {self.folder}")
         return self
 
     def start(self):
