@@ -6,6 +6,7 @@
 
 #include "daemon.h"
 #include "hsm.h"
+#include "material.h"
 #include "policy.h"
 
 struct bw_grant {
@@ -99,10 +100,23 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
 
 /* ---- which key ---- */
 
+static int64_t wall_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* The clock is read only for those few keys that have an end. */
+static bool is_past(int64_t end_us) { return end_us != 0 && end_us != INT64_MAX && end_us <= wall_us(); }
+
 static bw_result check_state(const struct bw_key *key)
 {
     BW_CHECK(key->state != BW_STATE_DISABLED, BW_KEY_DISABLED, "key is disabled");
     BW_CHECK(key->state == BW_STATE_ENABLED, BW_KEY_STATE, "key is not enabled");
+    BW_CHECK(!is_past(key->expires_us), BW_EXPIRED, "key has expired");
+    BW_CHECK(!is_past(bw_material_due(key)), BW_EXPIRED, "imported material has expired"); /* housekeeping destroys it */
     return bw_success();
 }
 
@@ -116,14 +130,6 @@ static bw_result check_version(const struct bw_key *key, const struct bw_key_ver
              BW_KEY_STATE, "version may not be used for this");
     BW_CHECK(version->number >= key->minimum_version, BW_KEY_STATE, "version is older than the key's minimum");
     return bw_success();
-}
-
-static int64_t wall_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static struct bw_context context_of(const struct bw_job *job)

@@ -8,6 +8,7 @@
 #include "bailiwick/v1/keys.pb-c.h"
 #include "file.h"
 #include "message_json.h"
+#include "moment.h"
 
 char *bw_cmd_text(const struct bw_cli *cli, const char *option)
 {
@@ -79,6 +80,19 @@ bw_result bw_cmd_key_name(struct bw_cli *cli, const char *name_or_alias, char **
 }
 
 /* ---- options ---- */
+
+bw_result bw_cmd_moment(struct bw_cli *cli, const char *option, int64_t *ret_us)
+{
+    const char *text = bw_args_text(&cli->args, option);
+
+    *ret_us = 0;
+    if (text == NULL || strcmp(text, "never") == 0)
+        return bw_success();
+    bw_cli_about(cli, "--%s %s", option, text);
+    BW_TRY(bw_moment_parse(text, bw_moment_now(), ret_us));
+    cli->about[0] = '\0';
+    return bw_success();
+}
 
 bw_result bw_cmd_number(struct bw_cli *cli, const char *option, uint32_t most, uint32_t *ret_number)
 {
