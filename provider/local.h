@@ -12,6 +12,9 @@ bw_result bw_local_new(struct bw_local **ret_local);
 void      bw_local_free(struct bw_local *local);
 BW_DEFINE_AUTO(local)
 
+/* The library context that OpenSSL works in here; borrowed. */
+struct ossl_lib_ctx_st *bw_local_library(struct bw_local *local);
+
 /* A digest that is fed piece by piece. */
 enum { BW_HASH_MAX = 64 };
 struct bw_hash;
