@@ -27,7 +27,7 @@ void bw_clock_start(struct bw_clock *clock, int64_t before_us, struct bw_clock_r
 {
     *clock = (struct bw_clock){ .believed = now };
     if (before_us != 0 && now.wall_us > before_us + BW_CLOCK_AWAY)
-        clock->believed.wall_us = before_us + BW_CLOCK_AWAY;
+        clock->believed.wall_us = before_us;
 }
 
 static void doubt(struct bw_clock *clock, struct bw_clock_reading now)

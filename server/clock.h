@@ -12,7 +12,7 @@
 
 #include "bailiwick/limits.h"
 
-#define BW_CLOCK_AWAY (7 * BW_DAY_US)
+#define BW_CLOCK_AWAY BW_DAY_US
 #define BW_CLOCK_HELD BW_DAY_US
 
 struct bw_clock_reading {
