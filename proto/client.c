@@ -12,7 +12,7 @@ enum { LEAVE_MS = 1000 }; /* how long bw_client_free waits for callers inside */
 struct bw_client {
     struct bw_pool    pool;
     unsigned          inside;  /* callers in bw_client_call; under the pool's lock */
-    struct bw_batcher batcher;
+    struct bw_batcher batchers[BW_COSTS];
 };
 
 /* One bw_client_call. */
@@ -21,7 +21,10 @@ struct call {
     const char        *path;
     bw_bytes           request;
     bool               retry;
-    int64_t            deadline_ms;    /* on bw_now_ms's clock */
+    int64_t            deadline_ms;    /* on bw_now_ms's clock; of a stream: when it was quiet for too long */
+    unsigned           quiet_ms;
+    bw_client_each_fn  each;           /* of a stream; NULL: there is one reply */
+    void              *self;
     unsigned           failures;
     pthread_cond_t     wake;
     struct bw_arena   *arena;
@@ -45,6 +48,22 @@ static void hand_over(struct bw_connection *connection)
     }
 }
 
+/* The messages that came, without the lock. */
+static bw_result give_parts(struct call *call)
+{
+    struct bw_part *part;
+
+    while ((part = bw_stream_take_part(&call->stream)) != NULL) {
+        (void)pthread_mutex_unlock(&call->pool->lock);
+        bw_result r = call->each(call->self, bw_bytes_of(part->bytes, part->len));
+        free(part);
+        (void)pthread_mutex_lock(&call->pool->lock);
+        BW_TRY(r);
+        call->deadline_ms = bw_now_ms() + call->quiet_ms;
+    }
+    return bw_success();
+}
+
 /* The first to wait polls for all who do; the others sleep until it, or whoever comes after it, wakes them. */
 static bw_result wait_for_answer(struct call *call, struct bw_connection *connection)
 {
@@ -61,8 +80,9 @@ static bw_result wait_for_answer(struct call *call, struct bw_connection *connec
         bw_pool_poll(pool, connection, call->deadline_ms);
         connection->led = false;
         (void)bw_connection_step(connection); /* how it went is in each stream's fate */
+        BW_TRY(give_parts(call));
     }
-    return bw_success();
+    return give_parts(call);
 }
 
 /* Fails when the call has no answer; the stream's fate says whether another attempt makes sense. */
@@ -71,12 +91,14 @@ static bw_result attempt(struct call *call, struct bw_connection *connection)
     int64_t begun_ms = bw_now_ms();
 
     bw_stream_begin(&call->stream, call->request, call->arena, &call->wake);
-    bw_connection_submit(connection, &call->stream, call->path, call->deadline_ms - begun_ms);
+    call->stream.many = call->each != NULL;
+    bw_connection_submit(connection, &call->stream, call->path, call->each != NULL ? INT64_MAX : call->deadline_ms - begun_ms);
     bw_result r = wait_for_answer(call, connection);
     bw_connection_withdraw(connection, &call->stream);
+    bw_stream_drop_parts(&call->stream);
     hand_over(connection);
-    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms)
-        bw_pool_retire(call->pool, connection); /* silent all along: the next call does not wait for it */
+    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms + (call->deadline_ms - begun_ms) / 2)
+        bw_pool_retire(call->pool, connection); /* silent for long: the next call does not wait for it */
     BW_TRY(r);
     if (call->stream.fate == BW_FATE_ANSWERED)
         return bw_stream_answer(&call->stream, &call->reply, &call->refusal);
@@ -109,7 +131,7 @@ static bw_result run(struct call *call)
         pool->counters.retries++;
         call->refusal = (struct bw_refusal){ 0 };
         if (call->failures > 0) /* at first at once: a restart takes no time when another node is there */
-            BW_TRY(bw_pool_pause(pool, bw_earlier(bw_now_ms() + bw_backoff_ms(call->failures), call->deadline_ms)));
+            BW_TRY(bw_pool_pause(pool, bw_now_ms() + bw_backoff_ms(call->failures), call->deadline_ms));
         call->failures++;
     }
 }
@@ -128,24 +150,29 @@ static bw_result enter_and_run(struct bw_client *client, struct call *call)
     return r;
 }
 
-bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
-                               struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+static bw_result make_call(struct bw_client *client, struct call *call, struct bw_refusal *ret_refusal)
 {
-    struct call call = { .pool = &client->pool, .path = path, .request = request, .retry = retry, .deadline_ms = deadline_ms, .arena = arena };
     struct bw_host host;
 
     if (ret_refusal != NULL)
         *ret_refusal = (struct bw_refusal){ 0 };
-    BW_CHECK(request.len <= BW_MESSAGE_MAX, BW_TOO_LARGE, "the request is larger than 1 MiB");
-    BW_CHECK(bw_pool_init_condition(&call.wake), BW_NO_MEMORY, "condition variable");
+    BW_CHECK(call->request.len <= BW_MESSAGE_MAX, BW_TOO_LARGE, "the request is larger than 1 MiB");
+    BW_CHECK(bw_pool_init_condition(&call->wake), BW_NO_MEMORY, "condition variable");
     bw_host_enter(&host);
-    bw_result r = enter_and_run(client, &call);
-    (void)pthread_cond_destroy(&call.wake);
+    bw_result r = enter_and_run(client, call);
+    (void)pthread_cond_destroy(&call->wake);
     bw_host_leave(&host);
-
     if (ret_refusal != NULL)
-        *ret_refusal = call.refusal;
-    BW_TRY(r);
+        *ret_refusal = call->refusal;
+    return r;
+}
+
+bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
+                               struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+{
+    struct call call = { .pool = &client->pool, .path = path, .request = request, .retry = retry, .deadline_ms = deadline_ms, .arena = arena };
+
+    BW_TRY(make_call(client, &call, ret_refusal));
     *ret_reply = call.reply;
     return bw_success();
 }
@@ -156,10 +183,22 @@ bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes re
     return bw_client_call_until(client, path, request, retry, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
 }
 
-bw_result bw_client_call_shared(struct bw_client *client, unsigned number, bw_bytes request,
+bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes request, unsigned quiet_ms,
+                            bw_client_each_fn each, void *self, struct bw_refusal *ret_refusal)
+{
+    struct bw_arena arena = { 0 };
+    struct call call = { .pool = &client->pool, .path = path, .request = request, .deadline_ms = bw_now_ms() + quiet_ms, .arena = &arena,
+                         .quiet_ms = quiet_ms, .each = each, .self = self };
+
+    bw_result r = make_call(client, &call, ret_refusal);
+    bw_arena_clear(&arena);
+    return r;
+}
+
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    return bw_batcher_call(&client->batcher, client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
+    return bw_batcher_call(&client->batchers[cost], client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
 }
 
 /* ---- the passphrase ---- */
@@ -221,7 +260,9 @@ static bw_result create(const struct bw_client_options *options, struct bw_clien
     struct bw_client *client = calloc(1, sizeof *client);
 
     BW_CHECK(client != NULL, BW_NO_MEMORY, "client");
-    bw_result r = bw_batcher_init(&client->batcher);
+    bw_result r = bw_success();
+    for (size_t i = 0; i < BW_COSTS && bw_ok(r); i++)
+        r = bw_batcher_init(&client->batchers[i]);
     if (bw_ok(r))
         r = bw_pool_init(&client->pool, options);
     if (bw_ok(r))
@@ -260,7 +301,9 @@ static bool everybody_left(struct bw_client *client)
         bw_pool_wait(pool, &pool->changed, until_ms);
     bool empty = client->inside == 0;
     (void)pthread_mutex_unlock(&pool->lock);
-    return empty && bw_batcher_wait_empty(&client->batcher, until_ms);
+    for (size_t i = 0; i < BW_COSTS; i++)
+        empty = bw_batcher_wait_empty(&client->batchers[i], until_ms) && empty;
+    return empty;
 }
 
 void bw_client_free(struct bw_client *client)
@@ -271,7 +314,8 @@ void bw_client_free(struct bw_client *client)
         return;
     bw_host_enter(&host);
     if (everybody_left(client)) {
-        bw_batcher_clear(&client->batcher);
+        for (size_t i = 0; i < BW_COSTS; i++)
+            bw_batcher_clear(&client->batchers[i]);
         bw_pool_clear(&client->pool);
         free(client);
     }

@@ -373,14 +373,15 @@ void bw_connection_submit(struct bw_connection *connection, struct bw_stream *st
 {
     char timeout[16];
 
-    (void)snprintf(timeout, sizeof timeout, "%dm", timeout_ms > 0 ? (int)timeout_ms : 1);
+    (void)snprintf(timeout, sizeof timeout, "%dm", timeout_ms > 0 && timeout_ms <= INT32_MAX ? (int)timeout_ms : 1);
     const nghttp2_nv headers[] = {
         header(":method", "POST"), header(":scheme", "https"), header(":path", path), header(":authority", connection->endpoint->authority),
         header("te", "trailers"), header("content-type", "application/grpc"), header("user-agent", "bailiwick/" BW_VERSION),
         header("grpc-timeout", timeout),
     };
+    const size_t header_count = timeout_ms == INT64_MAX ? ARRAY_LEN(headers) - 1 : ARRAY_LEN(headers);
     const nghttp2_data_provider request = { .read_callback = offer_request };
-    int32_t id = nghttp2_submit_request(connection->http2, NULL, headers, ARRAY_LEN(headers), &request, stream);
+    int32_t id = nghttp2_submit_request(connection->http2, NULL, headers, header_count, &request, stream);
 
     if (id < 0) {
         bw_stream_end(stream, BW_FATE_UNSEEN, bw_fail(BW_NO_MEMORY, "HTTP/2 stream"));

@@ -73,7 +73,8 @@ void  bw_connection_ring(const struct bw_connection *connection);
 /* Whether it takes new streams: open, and the server has not said goodbye. */
 bool bw_connection_takes(const struct bw_connection *connection);
 
-/* Sends the stream's request, or queues it when the server allows no more streams at once. What fails is its fate. */
+/* Sends the stream's request, or queues it when the server allows no more streams at once. What fails is its fate.
+ * timeout_ms is told to the server; INT64_MAX: there is none. */
 void bw_connection_submit(struct bw_connection *connection, struct bw_stream *stream, const char *path, int64_t timeout_ms);
 
 /* The owner takes the stream back: resets it when it is not over. */

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 #include <nghttp2/nghttp2.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "wire.h"
@@ -100,6 +101,50 @@ void bw_stream_header(struct bw_stream *stream, bw_bytes name, bw_bytes value)
         stream->details = keep(stream, value);
 }
 
+/* ---- many messages ---- */
+
+static uint8_t *open_part(struct bw_stream *stream)
+{
+    struct bw_part *part = malloc(sizeof *part + stream->reply_len);
+
+    if (part == NULL)
+        return NULL;
+    part->next     = NULL;
+    part->len      = stream->reply_len;
+    stream->coming = part;
+    return part->bytes;
+}
+
+static void close_part(struct bw_stream *stream)
+{
+    struct bw_part **end = &stream->parts;
+
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = stream->coming;
+    stream->coming     = NULL;
+    stream->reply      = NULL;
+    stream->prefix_len = stream->reply_got = 0;
+    (void)pthread_cond_signal(stream->wake);
+}
+
+struct bw_part *bw_stream_take_part(struct bw_stream *stream)
+{
+    struct bw_part *part = stream->parts;
+
+    if (part != NULL)
+        stream->parts = part->next;
+    return part;
+}
+
+void bw_stream_drop_parts(struct bw_stream *stream)
+{
+    for (struct bw_part *part; (part = bw_stream_take_part(stream)) != NULL;)
+        free(part);
+    free(stream->coming);
+    stream->coming = NULL;
+}
+
 static bw_result open_reply(struct bw_stream *stream)
 {
     struct bw_reader reader = { .rest = bw_bytes_of(stream->prefix, sizeof stream->prefix) };
@@ -112,9 +157,28 @@ static bw_result open_reply(struct bw_stream *stream)
         return fail(stream, bw_fail(BW_PROTOCOL_BROKEN, "the server compressed its reply, which we did not ask for"));
     if (stream->reply_len > BW_MESSAGE_MAX)
         return fail(stream, bw_fail(BW_PROTOCOL_BROKEN, "the reply is larger than 1 MiB"));
-    stream->reply = bw_arena_alloc(stream->arena, stream->reply_len);
+    stream->reply = stream->many ? open_part(stream) : bw_arena_alloc(stream->arena, stream->reply_len);
     if (stream->reply == NULL)
         return fail(stream, bw_fail(BW_NO_MEMORY, "reply"));
+    return bw_success();
+}
+
+/* As much of data as belongs to the message at hand. */
+static bw_result take_data(struct bw_stream *stream, bw_bytes *data)
+{
+    while (data->len > 0 && stream->prefix_len < sizeof stream->prefix) {
+        stream->prefix[stream->prefix_len++] = *data->data++;
+        data->len--;
+    }
+    if (stream->prefix_len == sizeof stream->prefix && stream->reply == NULL)
+        BW_TRY(open_reply(stream));
+    size_t missing = stream->reply_len - stream->reply_got, len = data->len < missing ? data->len : missing;
+    if (stream->reply == NULL)
+        return bw_success();
+    if (len > 0)
+        memcpy(stream->reply + stream->reply_got, data->data, len);
+    stream->reply_got += len;
+    *data = bw_bytes_of(data->data + len, data->len - len);
     return bw_success();
 }
 
@@ -122,18 +186,14 @@ bw_result bw_stream_data(struct bw_stream *stream, bw_bytes data)
 {
     if (stream->fate != BW_FATE_OPEN)
         return bw_success();
-    while (data.len > 0 && stream->prefix_len < sizeof stream->prefix) {
-        stream->prefix[stream->prefix_len++] = *data.data++;
-        data.len--;
-    }
-    if (stream->prefix_len == sizeof stream->prefix && stream->reply == NULL)
-        BW_TRY(open_reply(stream));
-    if (data.len == 0)
-        return bw_success();
-    if (data.len > stream->reply_len - stream->reply_got)
-        return fail(stream, bw_fail(BW_PROTOCOL_BROKEN, "more than one message came back"));
-    memcpy(stream->reply + stream->reply_got, data.data, data.len);
-    stream->reply_got += data.len;
+    do {
+        BW_TRY(take_data(stream, &data));
+        bool whole = stream->reply != NULL && stream->reply_got == stream->reply_len;
+        if (whole && stream->many)
+            close_part(stream);
+        else if (data.len > 0)
+            return fail(stream, bw_fail(BW_PROTOCOL_BROKEN, "more than one message came back"));
+    } while (data.len > 0);
     return bw_success();
 }
 
@@ -160,7 +220,7 @@ void bw_stream_close(struct bw_stream *stream, uint32_t error_code)
 {
     bool whole = stream->reply != NULL && stream->reply_got == stream->reply_len;
 
-    if (stream->grpc_status > 0 || (stream->grpc_status == 0 && whole))
+    if (stream->grpc_status > 0 || (stream->grpc_status == 0 && (whole || stream->many)))
         bw_stream_end(stream, BW_FATE_ANSWERED, bw_success());
     else if (!stream->headers_sent)
         bw_stream_end(stream, BW_FATE_UNSEEN, bw_fail(BW_UNREACHABLE, "the request was not sent"));

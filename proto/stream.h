@@ -17,6 +17,9 @@ enum bw_fate {
     BW_FATE_FAILED     /* it makes no sense to send it again */
 };
 
+/* A whole message of a stream of them; freed with free. */
+struct bw_part { struct bw_part *next; size_t len; uint8_t bytes[]; };
+
 /* On the caller's stack for one attempt; the connection points to it while that lasts. */
 struct bw_stream {
     struct bw_stream *next, *previous; /* the connection's */
@@ -32,6 +35,8 @@ struct bw_stream {
     size_t           prefix_len;
     uint8_t         *reply;            /* NULL before the prefix is complete */
     size_t           reply_len, reply_got;
+    bool             many;             /* set after begin: the reply is a stream of messages */
+    struct bw_part  *parts, *coming;   /* that the owner has not taken, the first first; the one that is not whole */
 
     bool             http_ok, type_ok; /* :status 200, content-type application/grpc */
     bool             encoded;          /* grpc-encoding other than identity */
@@ -51,6 +56,10 @@ void   bw_stream_take(struct bw_stream *stream, uint8_t *to, size_t len);
 /* What arrived. Data fails when the stream should be reset; its fate is set then. */
 void      bw_stream_header(struct bw_stream *stream, bw_bytes name, bw_bytes value);
 bw_result bw_stream_data(struct bw_stream *stream, bw_bytes data);
+
+/* The next message of many, or NULL: none came yet. The caller's to free. */
+struct bw_part *bw_stream_take_part(struct bw_stream *stream);
+void            bw_stream_drop_parts(struct bw_stream *stream);
 
 /* The stream ended with this HTTP/2 error code (RFC 9113 7). */
 void bw_stream_close(struct bw_stream *stream, uint32_t error_code);

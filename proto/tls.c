@@ -263,7 +263,7 @@ static bool configure(SSL_CTX *context)
     SSL_CTX_sess_set_new_cb(context, keep_ticket);
     return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 && SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256") == 1 &&
-           SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384:P-521") == 1 &&
+           SSL_CTX_set1_groups_list(context, "P-256:X25519:P-384:P-521") == 1 && /* the gRPC core's first: a guess that is wrong costs a round trip */
            SSL_CTX_set1_sigalgs_list(context, "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:"
                                               "RSA+SHA256:RSA+SHA384:RSA+SHA512") == 1 &&
            SSL_CTX_set_alpn_protos(context, alpn, sizeof alpn) == 0;

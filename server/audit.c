@@ -21,6 +21,7 @@
 #include "audit_logs.h"
 #include "audit_notary.h"
 #include "audit_proof.h"
+#include "audit_scrub.h"
 #include "audit_space.h"
 
 enum {
@@ -43,6 +44,7 @@ struct bw_audit {
     struct bw_audit_space *space;
     struct bw_audit_index *index;
     struct bw_audit_notary *notary;      /* NULL: nothing is signed */
+    struct bw_audit_scrub *scrub;        /* NULL: nothing is read again */
 
     pthread_mutex_t        queue_lock;   /* over the next three */
     struct bw_audit_entry *first, **last;
@@ -57,6 +59,10 @@ struct bw_audit {
     struct bw_audit_log   *touched;
     struct bw_record_bytes bytes;
     uint8_t                random[BATCH_MAX * RANDOM_LEN];
+
+    pthread_mutex_t        watch_lock;   /* over the next two; innermost */
+    void                 (*grown)(void *self);
+    void                  *watcher;
 
     struct bw_audit_db     checkpointer; /* these two are the index's thread's */
     unsigned               checkpointed; /* pages of the write-ahead log that are in the file; 0: not all are */
@@ -415,8 +421,17 @@ bw_result bw_audit_health(struct bw_audit *audit)
     BW_CHECK(failed_us == 0 || clock_us(CLOCK_MONOTONIC_COARSE) - failed_us > 1000000, BW_AUDIT_UNAVAILABLE, "the last record could not be written");
     if (audit->notary != NULL)
         BW_TRY(bw_audit_notary_health(audit->notary));
+    if (audit->scrub != NULL)
+        BW_TRY(bw_audit_scrub_health(audit->scrub));
     BW_CHECK(clock_us(CLOCK_REALTIME_COARSE) > atomic_load(&audit->last_us) - CLOCK_BACK_US, BW_CLOCK_UNAVAILABLE, "the clock went back behind the audit log");
     return bw_success();
+}
+
+void bw_audit_progress(struct bw_audit *audit, struct bw_audit_progress *ret_progress)
+{
+    *ret_progress = (struct bw_audit_progress){ 0 };
+    if (audit->scrub != NULL)
+        bw_audit_scrub_progress(audit->scrub, ret_progress);
 }
 
 void bw_audit_stats(struct bw_audit *audit, struct bw_audit_stats *ret_stats)
@@ -466,13 +481,34 @@ bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t siz
     return bw_audit_notary_checkpoint(audit->notary, log, size, arena, ret_checkpoint);
 }
 
+bool bw_audit_signed_size(struct bw_audit *audit, uint32_t log, uint64_t *ret_size)
+{
+    return audit->notary != NULL && bw_audit_notary_signed_size(audit->notary, log, ret_size);
+}
+
 bw_result bw_audit_anchor(struct bw_audit *audit, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor)
 {
     BW_CHECK(audit->notary != NULL, BW_AUDIT_UNAVAILABLE, "this region signs no checkpoints");
     return bw_audit_notary_anchor(audit->notary, log, arena, ret_anchor);
 }
 
+void bw_audit_watch(struct bw_audit *audit, void (*grown)(void *self), void *self)
+{
+    (void)pthread_mutex_lock(&audit->watch_lock);
+    audit->grown   = grown;
+    audit->watcher = self;
+    (void)pthread_mutex_unlock(&audit->watch_lock);
+}
+
 /* ---- what the index's thread does for us ---- */
+
+static void tell_watcher(struct bw_audit *audit)
+{
+    (void)pthread_mutex_lock(&audit->watch_lock);
+    if (audit->grown != NULL)
+        audit->grown(audit->watcher);
+    (void)pthread_mutex_unlock(&audit->watch_lock);
+}
 
 /* A checkpoint beside a busy committer never catches up with it, and the write-ahead log would grow without end: so past
  * a point the rest, which is little, is done with the committer stopped. One that fails is tried again at the next tick. */
@@ -516,6 +552,7 @@ static void tick(void *self)
         write_aggregates(audit, false);
     if (audit->notary != NULL)
         bw_audit_notary_wake(audit->notary);
+    tell_watcher(audit);
     checkpoint(audit);
 }
 
@@ -572,7 +609,8 @@ static bw_result init(struct bw_audit *audit, const struct bw_audit_options *opt
     audit->lock   = -1;
     audit->last   = &audit->first;
     audit->host   = strdup(options->host);
-    BW_CHECK(audit->host != NULL && pthread_mutex_init(&audit->queue_lock, NULL) == 0 && pthread_mutex_init(&audit->write_lock, NULL) == 0,
+    BW_CHECK(audit->host != NULL && pthread_mutex_init(&audit->queue_lock, NULL) == 0 && pthread_mutex_init(&audit->write_lock, NULL) == 0
+             && pthread_mutex_init(&audit->watch_lock, NULL) == 0,
              BW_NO_MEMORY, "audit");
     BW_TRY(bw_hasher_new(&audit->hasher));
     BW_TRY(bw_flood_new(&audit->flood));
@@ -619,6 +657,21 @@ static bw_result open_trees(struct bw_audit *audit, const char *dir, const char 
     return audit->notary != NULL ? bw_audit_notary_start(audit->notary, audit->index) : bw_success();
 }
 
+static bw_result start_scrub(struct bw_audit *audit, const struct bw_audit_options *options, const char *db_path)
+{
+    char guard[PATH_ROOM], anchor[PATH_ROOM];
+
+    if (options->damaged == NULL)
+        return bw_success();
+    BW_TRY(guard_path(options, guard));
+    BW_TRY(path_in(options->dir, "audit-anchor.db", anchor));
+    const struct bw_audit_scrub_options scrub = { .db_path = db_path, .guard_path = options->signer ? guard : NULL, .anchor_path = anchor,
+                                                  .region = audit->region, .logs = audit->logs, .index = audit->index,
+                                                  .key = options->signer ? &options->signer->key : NULL, .pause_ms = options->scrub_pause_ms,
+                                                  .damaged = options->damaged, .self = options->self };
+    return bw_audit_scrub_start(&scrub, &audit->scrub);
+}
+
 static bw_result open_files(struct bw_audit *audit, const struct bw_audit_options *options)
 {
     char db_path[PATH_ROOM];
@@ -632,7 +685,8 @@ static bw_result open_files(struct bw_audit *audit, const struct bw_audit_option
     BW_TRY(bw_audit_space_new(options->dir, &audit->space));
     BW_TRY(read_heads(audit));
     BW_TRY(open_notary(audit, options));
-    return open_trees(audit, options->dir, db_path);
+    BW_TRY(open_trees(audit, options->dir, db_path));
+    return start_scrub(audit, options, db_path);
 }
 
 bw_result bw_audit_open(const struct bw_audit_options *options, struct bw_audit **ret_audit)
@@ -653,6 +707,7 @@ void bw_audit_close(struct bw_audit *audit)
         return;
     if (audit->index != NULL)
         write_aggregates(audit, true);
+    bw_audit_scrub_stop(audit->scrub);
     bw_audit_notary_stop(audit->notary);
     bw_audit_index_free(audit->index);
     bw_audit_notary_free(audit->notary);
@@ -664,6 +719,7 @@ void bw_audit_close(struct bw_audit *audit)
     bw_hasher_free(audit->hasher);
     if (audit->lock >= 0)
         (void)close(audit->lock);
+    (void)pthread_mutex_destroy(&audit->watch_lock);
     (void)pthread_mutex_destroy(&audit->write_lock);
     (void)pthread_mutex_destroy(&audit->queue_lock);
     free(audit->host);

@@ -20,6 +20,14 @@ struct bw_audit;
  * note; empty when it is about none. In bw_audit_open, or on the notary's thread. */
 typedef void (*bw_audit_alarm_fn)(void *self, bw_result what, bw_bytes checkpoint);
 
+/* Where what is on the disk is not what it should be. */
+struct bw_audit_damage {
+    const char *origin; /* of the log; empty: guard file or anchor log */
+    uint64_t    index;  /* the first bad record, or where it must be before */
+    bw_result   what;
+};
+typedef void (*bw_audit_damage_fn)(void *self, const struct bw_audit_damage *damage); /* on the scrubber's thread */
+
 struct bw_audit_options {
     const char *dir;        /* audit.db lives here; the query index beside it, which can be rebuilt */
     bw_region   region;
@@ -29,7 +37,9 @@ struct bw_audit_options {
     const struct bw_note_signer *signer; /* of checkpoints; copied. NULL: none are signed, and the guard is not looked at */
     unsigned    epoch_ms;   /* of the region's anchor log; 0: a minute */
     bw_audit_alarm_fn alarm; /* may be NULL */
+    bw_audit_damage_fn damaged; /* NULL: nothing is read again in the background (audit_scrub.h) */
     void             *self;
+    unsigned    scrub_pause_ms; /* between two passes over the whole log; 0: an hour */
     bool        lay_out;    /* the write-ahead log's room on the disk beforehand, 64 MiB: for speed from the first record on */
 };
 
@@ -80,6 +90,14 @@ typedef bw_result (*bw_audit_intent_fn)(void *self, uint32_t log, uint64_t index
 bw_result bw_audit_each_open_intent(struct bw_audit *audit, bw_audit_intent_fn each, void *self);
 
 struct bw_audit_stats { uint64_t records, commits; };
+/* How the scrubber is getting on: all 0 when there is none. */
+struct bw_audit_progress {
+    uint64_t at, of;       /* records, in the pass at hand */
+    uint64_t passes;       /* over the whole log, without a finding, since the start */
+    int64_t  finished_us;  /* the last of them; wall clock; 0: none yet */
+};
+void bw_audit_progress(struct bw_audit *audit, struct bw_audit_progress *ret_progress);
+
 void bw_audit_stats(struct bw_audit *audit, struct bw_audit_stats *ret_stats);
 
 /* Keyed hash of additional data or encryption context under the log's own key, which never leaves this node. */
@@ -99,6 +117,7 @@ struct bw_audit_query {
     uint64_t        from_index;     /* where to go on: next_index of the answer before */
     bool            newest_first;   /* then from_index is the first one not wanted any more, and 0 means from the end */
     uint32_t        limit;          /* at least 1 */
+    bool            as_indexed;     /* does not wait for the index: what is in it now */
 };
 
 /* A record as stored: each class's bytes verbatim, with its salt in front (AUDIT_FORMAT.md). */
@@ -115,6 +134,10 @@ struct bw_audit_found {
 /* BW_LOG_POSITION: the query goes on beyond the log's end, so the caller saw a longer log than this. */
 bw_result bw_audit_find(struct bw_audit *audit, const struct bw_audit_query *query, struct bw_arena *arena, struct bw_audit_found *ret_found);
 
+/* grown is called each time the index has taken in more, on its thread: it may not ask anything of audit. NULL: nobody's any
+ * more, and when this returns none is running. */
+void bw_audit_watch(struct bw_audit *audit, void (*grown)(void *self), void *self);
+
 /* ---- checkpoints ---- */
 
 struct bw_audit_checkpoint {
@@ -126,6 +149,9 @@ struct bw_audit_checkpoint {
 /* The log's last checkpoint that covers size records. Waits for it a little when they were just written. BW_LOG_POSITION: the
  * log has fewer; BW_DEADLINE: it is late; BW_AUDIT_UNAVAILABLE: none are signed. */
 bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t size, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint);
+
+/* The size of the log's last checkpoint, without waiting. false: there is none. */
+bool bw_audit_signed_size(struct bw_audit *audit, uint32_t log, uint64_t *ret_size);
 
 /* That the region's anchor log commits to a checkpoint of this log. Bytes are from the arena. */
 struct bw_audit_anchor { struct bw_note_key key; /* of the anchor log */ struct bw_anchor_proof proof; };

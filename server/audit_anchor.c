@@ -1,8 +1,5 @@
 #include "audit_anchor.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 enum statement { EACH, ADD };
@@ -12,55 +9,17 @@ static const char *const statements[] = {
     [ADD]  = "INSERT INTO epoch (number, epoch, entry) VALUES (?1, ?2, ?3)",
 };
 
-static const char schema[] =
-    "BEGIN IMMEDIATE;"
-    "CREATE TABLE region (region TEXT NOT NULL);"
-    "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL);"
-    "PRAGMA application_id = 0x42574531;"
-    "PRAGMA user_version = 1;";
-
-static const char setup[] = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA;";
-
-enum { APPLICATION_ID = 0x42574531, SCHEMA_VERSION = 1 };
-
-/* ---- create, open ---- */
-
-static bw_result fill_new(struct bw_audit_sql *sql, const bw_region *region)
-{
-    static const char *const add_region = "INSERT INTO region (region) VALUES (?1)";
-
-    BW_TRY(bw_audit_sql_execute(sql, schema));
-    BW_TRY(bw_audit_sql_prepare(sql, &add_region, 1));
-    bw_audit_sql_bind_text(sql, 0, 1, region->text);
-    BW_TRY(bw_audit_sql_run(sql, 0));
-    return bw_audit_sql_execute(sql, "COMMIT");
-}
+static const struct bw_audit_file_kind kind = {
+    .tables = "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL)",
+    .application_id = 0x42574531, .statements = statements, .statement_count = ARRAY_LEN(statements),
+};
 
 bw_result bw_anchor_create(const char *path, const bw_region *region)
 {
-    struct bw_audit_sql sql;
-
-    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    BW_CHECK(file >= 0 || errno != EEXIST, BW_ALREADY_EXISTS, "there is an anchor log already");
-    BW_CHECK(file >= 0, BW_AUDIT_UNAVAILABLE, "the anchor log cannot be created there");
-    (void)close(file);
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &sql));
-    bw_result r = fill_new(&sql, region);
-    bw_audit_sql_close(&sql);
-    return r;
+    return bw_audit_file_create(path, &kind, region);
 }
 
-static bw_result set_up(struct bw_audit_sql *sql, const bw_region *region)
-{
-    int64_t application, version, same;
-
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA application_id", NULL, &application));
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA user_version", NULL, &version));
-    BW_CHECK(application == APPLICATION_ID && version == SCHEMA_VERSION, BW_AUDIT_UNAVAILABLE, "the anchor log is none of this version");
-    BW_TRY(bw_audit_sql_ask(sql, "SELECT count(*) FROM region WHERE region = ?1", region->text, &same));
-    BW_CHECK(same == 1, BW_WRONG_REGION, "the anchor log was made for another region");
-    return bw_audit_sql_prepare(sql, statements, ARRAY_LEN(statements));
-}
+/* ---- reading ---- */
 
 static bw_result add_leaf(struct bw_frontier *frontier, struct bw_hasher *hasher, bw_bytes entry)
 {
@@ -77,15 +36,15 @@ static bw_result read_entries(struct bw_anchor *anchor, struct bw_hasher *hasher
     bool      row = true;
 
     while (bw_ok(r) && frontier->size < size) {
-        BW_TRY(bw_audit_sql_step(&anchor->sql, EACH, &row));
+        BW_TRY(bw_sql_step(&anchor->sql, EACH, &row));
         if (!row)
             break;
-        bw_bytes entry  = bw_audit_sql_get_bytes(&anchor->sql, EACH, 2);
-        bool     in_row = (uint64_t)bw_audit_sql_get_number(&anchor->sql, EACH, 0) == frontier->size && entry.len == BW_EPOCH_ENTRY_LEN;
-        *ret_epoch = (uint64_t)bw_audit_sql_get_number(&anchor->sql, EACH, 1);
+        bw_bytes entry  = bw_sql_get_bytes(&anchor->sql, EACH, 2);
+        bool     in_row = (uint64_t)bw_sql_get_number(&anchor->sql, EACH, 0) == frontier->size && entry.len == BW_EPOCH_ENTRY_LEN;
+        *ret_epoch = (uint64_t)bw_sql_get_number(&anchor->sql, EACH, 1);
         r = in_row ? add_leaf(frontier, hasher, entry) : bw_fail(BW_AUDIT_UNAVAILABLE, "the anchor log is damaged");
     }
-    bw_audit_sql_reset(&anchor->sql, EACH);
+    bw_sql_reset(&anchor->sql, EACH);
     return r;
 }
 
@@ -94,12 +53,10 @@ bw_result bw_anchor_open(const char *path, const bw_region *region, struct bw_ha
     struct bw_anchor anchor = { .epoch = 0 };
 
     BW_CHECK(access(path, F_OK) == 0, BW_AUDIT_UNAVAILABLE, "the anchor log is missing");
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &anchor.sql));
-    bw_result r = set_up(&anchor.sql, region);
-    if (bw_ok(r))
-        r = read_entries(&anchor, hasher, UINT64_MAX, &anchor.frontier, &anchor.epoch);
+    BW_TRY(bw_audit_file_open(path, &kind, region, &anchor.sql));
+    bw_result r = read_entries(&anchor, hasher, UINT64_MAX, &anchor.frontier, &anchor.epoch);
     if (!bw_ok(r)) {
-        bw_audit_sql_close(&anchor.sql);
+        bw_sql_close(&anchor.sql);
         return r;
     }
     *ret_anchor = anchor;
@@ -108,7 +65,7 @@ bw_result bw_anchor_open(const char *path, const bw_region *region, struct bw_ha
 
 void bw_anchor_close(struct bw_anchor *anchor)
 {
-    bw_audit_sql_close(&anchor->sql);
+    bw_sql_close(&anchor->sql);
 }
 
 bw_result bw_anchor_root(struct bw_anchor *anchor, struct bw_hasher *hasher, uint64_t size, bw_hash *ret_root)
@@ -155,11 +112,11 @@ bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, cons
     grown = anchor->frontier;
     bw_epoch_print(epoch, entry);
     BW_TRY(add_leaf(&grown, hasher, bw_bytes_of(entry, sizeof entry)));
-    bw_audit_sql_bind_number(&anchor->sql, ADD, 1, (int64_t)anchor->frontier.size);
-    bw_audit_sql_bind_number(&anchor->sql, ADD, 2, (int64_t)epoch->epoch);
-    bw_audit_sql_bind_bytes(&anchor->sql, ADD, 3, bw_bytes_of(entry, sizeof entry));
+    bw_sql_bind_number(&anchor->sql, ADD, 1, (int64_t)anchor->frontier.size);
+    bw_sql_bind_number(&anchor->sql, ADD, 2, (int64_t)epoch->epoch);
+    bw_sql_bind_bytes(&anchor->sql, ADD, 3, bw_bytes_of(entry, sizeof entry));
     anchor->in_doubt = true;
-    BW_TRY(bw_audit_sql_run(&anchor->sql, ADD));
+    BW_TRY(bw_sql_run(&anchor->sql, ADD));
     anchor->in_doubt = false;
     path_of_newest(&anchor->frontier, ret_inclusion);
     anchor->frontier = grown;

@@ -4,8 +4,7 @@
 #ifndef BW_SERVER_AUDIT_ANCHOR_H
 #define BW_SERVER_AUDIT_ANCHOR_H
 
-#include "audit_sql.h"
-#include "bailiwick/names.h"
+#include "audit_file.h"
 #include "epoch.h"
 
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is one. */
@@ -13,7 +12,7 @@ bw_result bw_anchor_create(const char *path, const bw_region *region);
 
 /* All zero is a valid closed one. */
 struct bw_anchor {
-    struct bw_audit_sql sql;
+    struct bw_sql sql;
     struct bw_frontier  frontier;  /* over all entries */
     uint64_t            epoch;     /* of the last one; 0: there is none */
     bool                in_doubt;  /* an entry may have been added that is not in frontier: read again before the next */

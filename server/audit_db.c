@@ -7,10 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum statement { BEGIN, COMMIT, ADD_REGION, APPEND, ADD_LOG, SET_HEAD, EACH_LOG, LENGTH, EACH_ROW };
+enum statement { BEGIN, READ, COMMIT, ADD_REGION, APPEND, ADD_LOG, SET_HEAD, EACH_LOG, LENGTH, EACH_ROW };
 
 static const char *const statements[] = {
     [BEGIN]       = "BEGIN IMMEDIATE",
+    [READ]        = "BEGIN",
     [COMMIT]      = "COMMIT",
     [ADD_REGION]  = "INSERT INTO audit_region (region) VALUES (?1)",
     [APPEND]      = "INSERT INTO audit_record (position, log, idx, essential, who, context) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -34,6 +35,7 @@ static const char schema[] =
 
 /* FULL: a commit is acknowledged when the disk has it. Checkpoints are somebody else's, never a committer's. */
 static const char setup[] =
+    "PRAGMA busy_timeout = 5000;"
     "PRAGMA synchronous = FULL;"
     "PRAGMA secure_delete = ON;"
     "PRAGMA wal_autocheckpoint = 0;"
@@ -50,15 +52,15 @@ static bw_result fill_new(struct bw_audit_db *db, const bw_region *region, const
 {
     int64_t application;
 
-    BW_TRY(bw_audit_sql_ask(&db->sql, "PRAGMA application_id", NULL, &application));
+    BW_TRY(bw_sql_ask(&db->sql, "PRAGMA application_id", NULL, &application));
     BW_CHECK(application == 0, BW_ALREADY_EXISTS, "there is an audit log already");
-    BW_TRY(bw_audit_sql_execute(&db->sql, form));
-    BW_TRY(bw_audit_sql_execute(&db->sql, setup));
-    BW_TRY(bw_audit_sql_execute(&db->sql, "BEGIN IMMEDIATE"));
-    BW_TRY(bw_audit_sql_execute(&db->sql, schema));
-    BW_TRY(bw_audit_sql_prepare(&db->sql, statements, ARRAY_LEN(statements)));
-    bw_audit_sql_bind_text(&db->sql, ADD_REGION, 1, region->text);
-    BW_TRY(bw_audit_sql_run(&db->sql, ADD_REGION));
+    BW_TRY(bw_sql_execute(&db->sql, form));
+    BW_TRY(bw_sql_execute(&db->sql, setup));
+    BW_TRY(bw_sql_execute(&db->sql, "BEGIN IMMEDIATE"));
+    BW_TRY(bw_sql_execute(&db->sql, schema));
+    BW_TRY(bw_sql_prepare(&db->sql, statements, ARRAY_LEN(statements)));
+    bw_sql_bind_text(&db->sql, ADD_REGION, 1, bw_bytes_text(region->text));
+    BW_TRY(bw_sql_run(&db->sql, ADD_REGION));
     BW_TRY(bw_audit_db_add_log(db, own));
     return bw_audit_db_commit(db);
 }
@@ -70,7 +72,7 @@ bw_result bw_audit_db_create(const char *path, const bw_region *region, const st
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* SQLite gives its other files the same mode */
     BW_CHECK(file >= 0, BW_AUDIT_UNAVAILABLE, "the audit log cannot be created there");
     (void)close(file);
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, "", &db.sql));
+    BW_TRY(bw_sql_open(path, SQLITE_OPEN_READWRITE, BW_AUDIT_UNAVAILABLE, "", &db.sql));
     bw_result r = fill_new(&db, region, own);
     bw_audit_db_close(&db);
     return r;
@@ -83,7 +85,7 @@ static bw_result check_durability(struct bw_audit_db *db)
 {
     int64_t synchronous;
 
-    BW_TRY(bw_audit_sql_ask(&db->sql, "PRAGMA synchronous", NULL, &synchronous));
+    BW_TRY(bw_sql_ask(&db->sql, "PRAGMA synchronous", NULL, &synchronous));
     BW_CHECK(synchronous == 2, BW_AUDIT_UNAVAILABLE, "the log's database does not sync each commit");
     return bw_success();
 }
@@ -92,20 +94,20 @@ static bw_result check_file(struct bw_audit_db *db, const bw_region *region)
 {
     int64_t application, version, same;
 
-    BW_TRY(bw_audit_sql_ask(&db->sql, "PRAGMA application_id", NULL, &application));
-    BW_TRY(bw_audit_sql_ask(&db->sql, "PRAGMA user_version", NULL, &version));
+    BW_TRY(bw_sql_ask(&db->sql, "PRAGMA application_id", NULL, &application));
+    BW_TRY(bw_sql_ask(&db->sql, "PRAGMA user_version", NULL, &version));
     BW_CHECK(application == APPLICATION_ID, BW_AUDIT_UNAVAILABLE, "this file is not an audit log");
     BW_CHECK(version == SCHEMA_VERSION, BW_AUDIT_UNAVAILABLE, "the audit log has a schema that this version does not know");
-    BW_TRY(bw_audit_sql_ask(&db->sql, "SELECT count(*) FROM audit_region WHERE region = ?1", region->text, &same));
+    BW_TRY(bw_sql_ask(&db->sql, "SELECT count(*) FROM audit_region WHERE region = ?1", region->text, &same));
     BW_CHECK(same == 1, BW_WRONG_REGION, "the audit log was made for another region");
     return bw_success();
 }
 
 static bw_result set_up(struct bw_audit_db *db, const bw_region *region, enum bw_audit_db_use use)
 {
-    BW_TRY(bw_audit_sql_execute(&db->sql, setup));
+    BW_TRY(bw_sql_execute(&db->sql, setup));
     BW_TRY(check_file(db, region));
-    BW_TRY(bw_audit_sql_prepare(&db->sql, statements, ARRAY_LEN(statements)));
+    BW_TRY(bw_sql_prepare(&db->sql, statements, ARRAY_LEN(statements)));
     return use == BW_AUDIT_DB_WRITES ? check_durability(db) : bw_success();
 }
 
@@ -123,7 +125,7 @@ bw_result bw_audit_db_open(const char *path, const bw_region *region, enum bw_au
     int flags = use == BW_AUDIT_DB_READS ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     struct bw_audit_db db = { 0 };
 
-    BW_TRY(bw_audit_sql_open(path, flags, "", &db.sql));
+    BW_TRY(bw_sql_open(path, flags, BW_AUDIT_UNAVAILABLE, "", &db.sql));
     bw_result r = set_up(&db, region, use);
     if (bw_ok(r)) {
         db.wal_pages = calloc(1, sizeof *db.wal_pages);
@@ -161,7 +163,7 @@ void bw_audit_db_lay_out(const char *path, size_t len)
 
 void bw_audit_db_close(struct bw_audit_db *db)
 {
-    bw_audit_sql_close(&db->sql);
+    bw_sql_close(&db->sql);
     free(db->wal_pages);
     *db = (struct bw_audit_db){ 0 };
 }
@@ -179,61 +181,65 @@ static bw_result noted(struct bw_audit_db *db, bw_result r)
 bw_result bw_audit_db_begin(struct bw_audit_db *db)
 {
     db->full = false;
-    return noted(db, bw_audit_sql_run(&db->sql, BEGIN));
+    return noted(db, bw_sql_run(&db->sql, BEGIN));
 }
 
 bw_result bw_audit_db_add_log(struct bw_audit_db *db, const struct bw_audit_log_row *log)
 {
-    struct bw_audit_sql *sql = &db->sql;
+    struct bw_sql *sql = &db->sql;
 
-    bw_audit_sql_bind_number(sql, ADD_LOG, 1, log->number);
-    bw_audit_sql_bind_text(sql, ADD_LOG, 2, log->tenant.text);
-    bw_audit_sql_bind_text(sql, ADD_LOG, 3, log->origin);
-    bw_audit_sql_bind_bytes(sql, ADD_LOG, 4, bw_bytes_of(log->pseudonym_key, sizeof log->pseudonym_key));
-    bw_audit_sql_bind_bytes(sql, ADD_LOG, 5, bw_bytes_of(log->tag_key, sizeof log->tag_key));
-    BW_TRY(noted(db, bw_audit_sql_run(sql, ADD_LOG)));
+    bw_sql_bind_number(sql, ADD_LOG, 1, log->number);
+    bw_sql_bind_text(sql, ADD_LOG, 2, bw_bytes_text(log->tenant.text));
+    bw_sql_bind_text(sql, ADD_LOG, 3, bw_bytes_text(log->origin));
+    bw_sql_bind_bytes(sql, ADD_LOG, 4, bw_bytes_of(log->pseudonym_key, sizeof log->pseudonym_key));
+    bw_sql_bind_bytes(sql, ADD_LOG, 5, bw_bytes_of(log->tag_key, sizeof log->tag_key));
+    BW_TRY(noted(db, bw_sql_run(sql, ADD_LOG)));
     return bw_audit_db_set_head(db, log->number, log->size, log->last_us);
 }
 
 bw_result bw_audit_db_append(struct bw_audit_db *db, const struct bw_audit_db_row *row)
 {
-    struct bw_audit_sql *sql = &db->sql;
+    struct bw_sql *sql = &db->sql;
 
-    bw_audit_sql_bind_number(sql, APPEND, 1, (int64_t)row->position);
-    bw_audit_sql_bind_number(sql, APPEND, 2, row->log);
-    bw_audit_sql_bind_number(sql, APPEND, 3, (int64_t)row->index);
-    bw_audit_sql_bind_bytes(sql, APPEND, 4, row->essential);
-    bw_audit_sql_bind_bytes(sql, APPEND, 5, row->who);
-    bw_audit_sql_bind_bytes(sql, APPEND, 6, row->context);
-    return noted(db, bw_audit_sql_run(sql, APPEND));
+    bw_sql_bind_number(sql, APPEND, 1, (int64_t)row->position);
+    bw_sql_bind_number(sql, APPEND, 2, row->log);
+    bw_sql_bind_number(sql, APPEND, 3, (int64_t)row->index);
+    bw_sql_bind_bytes(sql, APPEND, 4, row->essential);
+    bw_sql_bind_bytes(sql, APPEND, 5, row->who);
+    bw_sql_bind_bytes(sql, APPEND, 6, row->context);
+    return noted(db, bw_sql_run(sql, APPEND));
 }
 
 bw_result bw_audit_db_set_head(struct bw_audit_db *db, uint32_t log, uint64_t size, int64_t last_us)
 {
-    bw_audit_sql_bind_number(&db->sql, SET_HEAD, 1, log);
-    bw_audit_sql_bind_number(&db->sql, SET_HEAD, 2, (int64_t)size);
-    bw_audit_sql_bind_number(&db->sql, SET_HEAD, 3, last_us);
-    return noted(db, bw_audit_sql_run(&db->sql, SET_HEAD));
+    bw_sql_bind_number(&db->sql, SET_HEAD, 1, log);
+    bw_sql_bind_number(&db->sql, SET_HEAD, 2, (int64_t)size);
+    bw_sql_bind_number(&db->sql, SET_HEAD, 3, last_us);
+    return noted(db, bw_sql_run(&db->sql, SET_HEAD));
 }
 
 bw_result bw_audit_db_commit(struct bw_audit_db *db)
 {
-    return noted(db, bw_audit_sql_run(&db->sql, COMMIT));
+    return noted(db, bw_sql_run(&db->sql, COMMIT));
 }
 
 void bw_audit_db_roll_back(struct bw_audit_db *db)
 {
-    if (!sqlite3_get_autocommit(db->sql.db)) /* SQLite ends a transaction itself on some failures */
-        (void)bw_audit_sql_execute(&db->sql, "ROLLBACK"); /* it cannot fail in a way that leaves the transaction open */
+    bw_sql_roll_back(&db->sql);
 }
 
 /* ---- reading ---- */
 
-static bw_result log_of(struct bw_audit_sql *sql, struct bw_audit_log_row *ret_log)
+bw_result bw_audit_db_read(struct bw_audit_db *db)
 {
-    struct bw_audit_log_row log = { .number = (uint32_t)bw_audit_sql_get_number(sql, EACH_LOG, 0) };
-    bw_bytes tenant    = bw_audit_sql_get_bytes(sql, EACH_LOG, 1), origin  = bw_audit_sql_get_bytes(sql, EACH_LOG, 2);
-    bw_bytes pseudonym = bw_audit_sql_get_bytes(sql, EACH_LOG, 3), tagging = bw_audit_sql_get_bytes(sql, EACH_LOG, 4);
+    return bw_sql_run(&db->sql, READ);
+}
+
+static bw_result log_of(struct bw_sql *sql, struct bw_audit_log_row *ret_log)
+{
+    struct bw_audit_log_row log = { .number = (uint32_t)bw_sql_get_number(sql, EACH_LOG, 0) };
+    bw_bytes tenant    = bw_sql_get_bytes(sql, EACH_LOG, 1), origin  = bw_sql_get_bytes(sql, EACH_LOG, 2);
+    bw_bytes pseudonym = bw_sql_get_bytes(sql, EACH_LOG, 3), tagging = bw_sql_get_bytes(sql, EACH_LOG, 4);
 
     BW_CHECK(tenant.len < sizeof log.tenant.text && origin.len < sizeof log.origin && pseudonym.len == sizeof log.pseudonym_key
              && tagging.len == sizeof log.tag_key, BW_AUDIT_UNAVAILABLE, "the list of logs is damaged");
@@ -243,8 +249,8 @@ static bw_result log_of(struct bw_audit_sql *sql, struct bw_audit_log_row *ret_l
         memcpy(log.origin, origin.data, origin.len);
     memcpy(log.pseudonym_key, pseudonym.data, pseudonym.len);
     memcpy(log.tag_key, tagging.data, tagging.len);
-    log.size    = (uint64_t)bw_audit_sql_get_number(sql, EACH_LOG, 5);
-    log.last_us = bw_audit_sql_get_number(sql, EACH_LOG, 6);
+    log.size    = (uint64_t)bw_sql_get_number(sql, EACH_LOG, 5);
+    log.last_us = bw_sql_get_number(sql, EACH_LOG, 6);
 
     *ret_log = log;
     bw_wipe(&log, sizeof log);
@@ -258,13 +264,13 @@ bw_result bw_audit_db_each_log(struct bw_audit_db *db, bw_result (*each)(void *s
 
     while (bw_ok(r) && row) {
         struct bw_audit_log_row log;
-        BW_TRY(bw_audit_sql_step(&db->sql, EACH_LOG, &row));
+        BW_TRY(bw_sql_step(&db->sql, EACH_LOG, &row));
         if (row)
             r = log_of(&db->sql, &log);
         if (row && bw_ok(r))
             r = each(self, &log);
     }
-    bw_audit_sql_reset(&db->sql, EACH_LOG);
+    bw_sql_reset(&db->sql, EACH_LOG);
     return r;
 }
 
@@ -272,20 +278,20 @@ bw_result bw_audit_db_length(struct bw_audit_db *db, uint64_t *ret_length)
 {
     int64_t length;
 
-    BW_TRY(bw_audit_sql_number(&db->sql, LENGTH, 0, &length));
+    BW_TRY(bw_sql_number(&db->sql, LENGTH, 0, &length));
     *ret_length = (uint64_t)length;
     return bw_success();
 }
 
-static struct bw_audit_db_row row_of(struct bw_audit_sql *sql)
+static struct bw_audit_db_row row_of(struct bw_sql *sql)
 {
     return (struct bw_audit_db_row){
-        .position  = (uint64_t)bw_audit_sql_get_number(sql, EACH_ROW, 0),
-        .log       = (uint32_t)bw_audit_sql_get_number(sql, EACH_ROW, 1),
-        .index     = (uint64_t)bw_audit_sql_get_number(sql, EACH_ROW, 2),
-        .essential = bw_audit_sql_get_bytes(sql, EACH_ROW, 3),
-        .who       = bw_audit_sql_get_bytes(sql, EACH_ROW, 4),
-        .context   = bw_audit_sql_get_bytes(sql, EACH_ROW, 5),
+        .position  = (uint64_t)bw_sql_get_number(sql, EACH_ROW, 0),
+        .log       = (uint32_t)bw_sql_get_number(sql, EACH_ROW, 1),
+        .index     = (uint64_t)bw_sql_get_number(sql, EACH_ROW, 2),
+        .essential = bw_sql_get_bytes(sql, EACH_ROW, 3),
+        .who       = bw_sql_get_bytes(sql, EACH_ROW, 4),
+        .context   = bw_sql_get_bytes(sql, EACH_ROW, 5),
     };
 }
 
@@ -295,16 +301,16 @@ bw_result bw_audit_db_each_row(struct bw_audit_db *db, uint64_t from_position, u
     bw_result r   = bw_success();
     bool      row = true;
 
-    bw_audit_sql_bind_number(&db->sql, EACH_ROW, 1, (int64_t)from_position);
-    bw_audit_sql_bind_number(&db->sql, EACH_ROW, 2, (int64_t)to_position);
+    bw_sql_bind_number(&db->sql, EACH_ROW, 1, (int64_t)from_position);
+    bw_sql_bind_number(&db->sql, EACH_ROW, 2, (int64_t)to_position);
     while (bw_ok(r)) {
-        BW_TRY(bw_audit_sql_step(&db->sql, EACH_ROW, &row));
+        BW_TRY(bw_sql_step(&db->sql, EACH_ROW, &row));
         if (!row)
             break;
         const struct bw_audit_db_row at = row_of(&db->sql);
         r = each(self, &at);
     }
-    bw_audit_sql_reset(&db->sql, EACH_ROW);
+    bw_sql_reset(&db->sql, EACH_ROW);
     return r;
 }
 

@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-#include "audit_sql.h"
+#include "sql.h"
 #include "bailiwick/names.h"
 
 enum { BW_AUDIT_KEY_LEN = 32, BW_AUDIT_ORIGIN_MAX = 255 + 48 };
@@ -26,7 +26,7 @@ struct bw_audit_log_row {
 struct bw_audit_db_row { uint64_t position; uint32_t log; uint64_t index; bw_bytes essential, who, context; };
 
 struct bw_audit_db {
-    struct bw_audit_sql   sql;
+    struct bw_sql   sql;
     bool            full;      /* the last failure was for want of space */
     atomic_uint    *wal_pages; /* in the write-ahead log since it began, as this connection's commits see it */
 };
@@ -53,6 +53,9 @@ bw_result bw_audit_db_append(struct bw_audit_db *db, const struct bw_audit_db_ro
 bw_result bw_audit_db_set_head(struct bw_audit_db *db, uint32_t log, uint64_t size, int64_t last_us);
 bw_result bw_audit_db_commit(struct bw_audit_db *db);
 void      bw_audit_db_roll_back(struct bw_audit_db *db);
+
+/* From here to rolling back, all that is read is of one state. */
+bw_result bw_audit_db_read(struct bw_audit_db *db);
 
 /* Reading. Rows and what they point to are borrowed until the callback returns. */
 bw_result bw_audit_db_each_log(struct bw_audit_db *db, bw_result (*each)(void *self, const struct bw_audit_log_row *log), void *self);

@@ -26,20 +26,20 @@ struct search {
 /* The first record at or after a time: times of a log grow with its indexes. */
 static bw_result first_since(struct search *search, int64_t time_us, uint64_t *ret_index)
 {
-    struct bw_audit_sql *sql = &search->reader->index;
+    struct bw_sql *sql = &search->reader->index;
     uint64_t low = 0, high = search->size;
     bool     row = true;
 
     while (low < high && row) {
         uint64_t middle = low + (high - low) / 2;
-        bw_audit_sql_bind_number(sql, BW_INDEX_ENTRY, 1, search->log);
-        bw_audit_sql_bind_number(sql, BW_INDEX_ENTRY, 2, (int64_t)middle);
-        BW_TRY(bw_audit_sql_step(sql, BW_INDEX_ENTRY, &row));
-        if (row && bw_audit_sql_get_number(sql, BW_INDEX_ENTRY, 1) < time_us)
+        bw_sql_bind_number(sql, BW_INDEX_ENTRY, 1, search->log);
+        bw_sql_bind_number(sql, BW_INDEX_ENTRY, 2, (int64_t)middle);
+        BW_TRY(bw_sql_step(sql, BW_INDEX_ENTRY, &row));
+        if (row && bw_sql_get_number(sql, BW_INDEX_ENTRY, 1) < time_us)
             low = middle + 1;
         else
             high = middle;
-        bw_audit_sql_reset(sql, BW_INDEX_ENTRY);
+        bw_sql_reset(sql, BW_INDEX_ENTRY);
     }
     BW_CHECK(row, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
     *ret_index = low;
@@ -48,12 +48,12 @@ static bw_result first_since(struct search *search, int64_t time_us, uint64_t *r
 
 static bw_result set_bounds(struct search *search, const struct bw_audit_query *query)
 {
-    struct bw_audit_sql *sql = &search->reader->index;
+    struct bw_sql *sql = &search->reader->index;
     int64_t size;
     uint64_t at;
 
-    bw_audit_sql_bind_number(sql, BW_INDEX_SIZE, 1, search->log);
-    BW_TRY(bw_audit_sql_number(sql, BW_INDEX_SIZE, 0, &size));
+    bw_sql_bind_number(sql, BW_INDEX_SIZE, 1, search->log);
+    BW_TRY(bw_sql_number(sql, BW_INDEX_SIZE, 0, &size));
     search->size = (uint64_t)size;
     BW_CHECK(query->from_index <= search->size, BW_LOG_POSITION, "the log ends before the position asked for");
     search->low  = query->newest_first ? 0 : query->from_index;
@@ -187,14 +187,14 @@ static bw_result take_row(void *self, const struct bw_audit_db_row *from)
 
 static bw_result fetch(struct search *search, uint64_t index, struct bw_audit_row *ret_row)
 {
-    struct bw_audit_sql *sql = &search->reader->index;
+    struct bw_sql *sql = &search->reader->index;
     struct bw_audit_row row = { .index = index };
     struct taking taking = { .arena = search->arena, .search = search, .row = &row };
     int64_t position;
 
-    bw_audit_sql_bind_number(sql, BW_INDEX_ENTRY, 1, search->log);
-    bw_audit_sql_bind_number(sql, BW_INDEX_ENTRY, 2, (int64_t)index);
-    BW_TRY(bw_audit_sql_number(sql, BW_INDEX_ENTRY, 0, &position));
+    bw_sql_bind_number(sql, BW_INDEX_ENTRY, 1, search->log);
+    bw_sql_bind_number(sql, BW_INDEX_ENTRY, 2, (int64_t)index);
+    BW_TRY(bw_sql_number(sql, BW_INDEX_ENTRY, 0, &position));
     BW_TRY(bw_audit_db_each_row(&search->reader->db, (uint64_t)position, (uint64_t)position, take_row, &taking));
     BW_CHECK(taking.taken, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
 
@@ -231,9 +231,9 @@ bw_result bw_index_search(struct bw_index_reader *reader, const struct bw_audit_
     assert(query->limit > 0);
     search.indexes = bw_arena_alloc(arena, search.room * sizeof *search.indexes);
     BW_CHECK(search.indexes != NULL, BW_NO_MEMORY, "query");
-    BW_TRY(bw_audit_sql_run(&reader->index, BW_INDEX_READ)); /* one state of the index for the whole query */
+    BW_TRY(bw_sql_run(&reader->index, BW_INDEX_READ)); /* one state of the index for the whole query */
     bw_result r = run(&search, log, query, ret_found);
-    bw_index_db_end(&reader->index);
+    bw_sql_roll_back(&reader->index);
     return r;
 }
 
@@ -264,12 +264,12 @@ bw_result bw_index_each_open_intent(struct bw_index_reader *reader, bw_audit_int
     bool      row = true;
 
     while (bw_ok(r)) {
-        BW_TRY(bw_audit_sql_step(&reader->index, BW_INDEX_EACH_INTENT, &row));
+        BW_TRY(bw_sql_step(&reader->index, BW_INDEX_EACH_INTENT, &row));
         if (!row)
             break;
-        uint64_t position = (uint64_t)bw_audit_sql_get_number(&reader->index, BW_INDEX_EACH_INTENT, 0);
+        uint64_t position = (uint64_t)bw_sql_get_number(&reader->index, BW_INDEX_EACH_INTENT, 0);
         r = bw_audit_db_each_row(&reader->db, position, position, tell_intent, &telling);
     }
-    bw_audit_sql_reset(&reader->index, BW_INDEX_EACH_INTENT);
+    bw_sql_reset(&reader->index, BW_INDEX_EACH_INTENT);
     return r;
 }

@@ -8,7 +8,7 @@
 /* What one query at a time needs. */
 struct bw_index_reader {
     struct bw_index_reader *next;
-    struct bw_audit_sql           index;
+    struct bw_sql           index;
     struct bw_audit_db      db;
     struct bw_hasher       *hasher;
 };

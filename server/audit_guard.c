@@ -1,7 +1,5 @@
 #include "audit_guard.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,89 +13,39 @@ static const char *const statements[] = {
     [MOVE]   = "UPDATE signed SET size = ?2, root = ?3, note = ?4, signed_us = ?5 WHERE origin = ?1 AND size = ?6 AND root = ?7",
 };
 
-static const char schema[] =
-    "BEGIN IMMEDIATE;"
-    "CREATE TABLE region (region TEXT NOT NULL);"
-    "CREATE TABLE signed (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, signed_us INTEGER NOT NULL);"
-    "PRAGMA application_id = 0x42574731;"
-    "PRAGMA user_version = 1;";
-
-/* One file, nothing beside it that could be taken away: no write-ahead log. EXTRA syncs the folder too. */
-static const char setup[] = "PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA;";
-
-enum { APPLICATION_ID = 0x42574731, SCHEMA_VERSION = 1 };
-
-/* ---- create, open ---- */
-
-static bw_result fill_new(struct bw_audit_sql *sql, const bw_region *region)
-{
-    static const char *const add_region = "INSERT INTO region (region) VALUES (?1)";
-
-    BW_TRY(bw_audit_sql_execute(sql, schema));
-    BW_TRY(bw_audit_sql_prepare(sql, &add_region, 1));
-    bw_audit_sql_bind_text(sql, 0, 1, region->text);
-    BW_TRY(bw_audit_sql_run(sql, 0));
-    return bw_audit_sql_execute(sql, "COMMIT");
-}
+static const struct bw_audit_file_kind kind = {
+    .tables = "CREATE TABLE signed (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, signed_us INTEGER NOT NULL)",
+    .application_id = 0x42574731, .statements = statements, .statement_count = ARRAY_LEN(statements),
+};
 
 bw_result bw_audit_guard_create(const char *path, const bw_region *region)
 {
-    struct bw_audit_sql sql;
-
-    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    BW_CHECK(file >= 0 || errno != EEXIST, BW_ALREADY_EXISTS, "there is a guard file already");
-    BW_CHECK(file >= 0, BW_AUDIT_UNAVAILABLE, "the guard file cannot be created there");
-    (void)close(file);
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &sql));
-    bw_result r = fill_new(&sql, region);
-    bw_audit_sql_close(&sql);
-    return r;
-}
-
-static bw_result set_up(struct bw_audit_sql *sql, const bw_region *region)
-{
-    int64_t application, version, same;
-
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA application_id", NULL, &application));
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA user_version", NULL, &version));
-    BW_CHECK(application == APPLICATION_ID && version == SCHEMA_VERSION, BW_AUDIT_UNAVAILABLE, "the guard file is none of this version");
-    BW_TRY(bw_audit_sql_ask(sql, "SELECT count(*) FROM region WHERE region = ?1", region->text, &same));
-    BW_CHECK(same == 1, BW_WRONG_REGION, "the guard file was made for another region");
-    return bw_audit_sql_prepare(sql, statements, ARRAY_LEN(statements));
+    return bw_audit_file_create(path, &kind, region);
 }
 
 bw_result bw_audit_guard_open(const char *path, const bw_region *region, struct bw_audit_guard *ret_guard)
 {
-    struct bw_audit_sql sql;
-
     BW_CHECK(access(path, F_OK) == 0, BW_AUDIT_UNAVAILABLE, "the guard file is missing");
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, setup, &sql));
-    bw_result r = set_up(&sql, region);
-    if (!bw_ok(r)) {
-        bw_audit_sql_close(&sql);
-        return r;
-    }
-    ret_guard->sql = sql;
-    return bw_success();
+    return bw_audit_file_open(path, &kind, region, &ret_guard->sql);
 }
 
 void bw_audit_guard_close(struct bw_audit_guard *guard)
 {
-    bw_audit_sql_close(&guard->sql);
+    bw_sql_close(&guard->sql);
 }
 
 /* ---- reading ---- */
 
-static bw_result row_of(struct bw_audit_sql *sql, struct bw_guarded *ret_row)
+static bw_result row_of(struct bw_sql *sql, struct bw_guarded *ret_row)
 {
-    struct bw_guarded row = { .note = bw_audit_sql_get_bytes(sql, EACH, 3), .signed_us = bw_audit_sql_get_number(sql, EACH, 4) };
-    bw_bytes origin = bw_audit_sql_get_bytes(sql, EACH, 0), root = bw_audit_sql_get_bytes(sql, EACH, 2);
+    struct bw_guarded row = { .note = bw_sql_get_bytes(sql, EACH, 3), .signed_us = bw_sql_get_number(sql, EACH, 4) };
+    bw_bytes origin = bw_sql_get_bytes(sql, EACH, 0), root = bw_sql_get_bytes(sql, EACH, 2);
 
     BW_CHECK(origin.len > 0 && origin.len < sizeof row.checkpoint.origin && root.len == sizeof row.checkpoint.root && row.note.len <= BW_NOTE_MAX,
              BW_AUDIT_UNAVAILABLE, "the guard file is damaged");
     memcpy(row.checkpoint.origin, origin.data, origin.len);
     memcpy(row.checkpoint.root.bytes, root.data, root.len);
-    row.checkpoint.size = (uint64_t)bw_audit_sql_get_number(sql, EACH, 1);
+    row.checkpoint.size = (uint64_t)bw_sql_get_number(sql, EACH, 1);
 
     *ret_row = row;
     return bw_success();
@@ -110,14 +58,14 @@ bw_result bw_audit_guard_each(struct bw_audit_guard *guard, bw_result (*each)(vo
     bool      more = true;
 
     while (bw_ok(r)) {
-        BW_TRY(bw_audit_sql_step(&guard->sql, EACH, &more));
+        BW_TRY(bw_sql_step(&guard->sql, EACH, &more));
         if (!more)
             break;
         r = row_of(&guard->sql, &row);
         if (bw_ok(r))
             r = each(self, &row);
     }
-    bw_audit_sql_reset(&guard->sql, EACH);
+    bw_sql_reset(&guard->sql, EACH);
     return r;
 }
 
@@ -125,35 +73,34 @@ bw_result bw_audit_guard_each(struct bw_audit_guard *guard, bw_result (*each)(vo
 
 bw_result bw_audit_guard_begin(struct bw_audit_guard *guard)
 {
-    return bw_audit_sql_run(&guard->sql, BEGIN);
+    return bw_sql_run(&guard->sql, BEGIN);
 }
 
 bw_result bw_audit_guard_move(struct bw_audit_guard *guard, const struct bw_checkpoint *before, const struct bw_guarded *now)
 {
     const unsigned statement = before == NULL ? ADD : MOVE;
-    struct bw_audit_sql *sql = &guard->sql;
+    struct bw_sql *sql = &guard->sql;
 
-    bw_audit_sql_bind_text(sql, statement, 1, now->checkpoint.origin);
-    bw_audit_sql_bind_number(sql, statement, 2, (int64_t)now->checkpoint.size);
-    bw_audit_sql_bind_bytes(sql, statement, 3, bw_bytes_of(now->checkpoint.root.bytes, sizeof now->checkpoint.root.bytes));
-    bw_audit_sql_bind_bytes(sql, statement, 4, now->note);
-    bw_audit_sql_bind_number(sql, statement, 5, now->signed_us);
+    bw_sql_bind_text(sql, statement, 1, bw_bytes_text(now->checkpoint.origin));
+    bw_sql_bind_number(sql, statement, 2, (int64_t)now->checkpoint.size);
+    bw_sql_bind_bytes(sql, statement, 3, bw_bytes_of(now->checkpoint.root.bytes, sizeof now->checkpoint.root.bytes));
+    bw_sql_bind_bytes(sql, statement, 4, now->note);
+    bw_sql_bind_number(sql, statement, 5, now->signed_us);
     if (before != NULL) {
-        bw_audit_sql_bind_number(sql, statement, 6, (int64_t)before->size);
-        bw_audit_sql_bind_bytes(sql, statement, 7, bw_bytes_of(before->root.bytes, sizeof before->root.bytes));
+        bw_sql_bind_number(sql, statement, 6, (int64_t)before->size);
+        bw_sql_bind_bytes(sql, statement, 7, bw_bytes_of(before->root.bytes, sizeof before->root.bytes));
     }
-    BW_TRY(bw_audit_sql_run(sql, statement));
+    BW_TRY(bw_sql_run(sql, statement));
     BW_CHECK(sqlite3_changes(sql->db) == 1, BW_CONFLICT, "the guard file holds another checkpoint: somebody else signs this log");
     return bw_success();
 }
 
 bw_result bw_audit_guard_commit(struct bw_audit_guard *guard)
 {
-    return bw_audit_sql_run(&guard->sql, COMMIT);
+    return bw_sql_run(&guard->sql, COMMIT);
 }
 
 void bw_audit_guard_roll_back(struct bw_audit_guard *guard)
 {
-    if (!sqlite3_get_autocommit(guard->sql.db)) /* SQLite ends a transaction itself on some failures */
-        (void)bw_audit_sql_execute(&guard->sql, "ROLLBACK"); /* it cannot fail in a way that leaves the transaction open */
+    bw_sql_roll_back(&guard->sql);
 }

@@ -4,12 +4,11 @@
 #ifndef BW_SERVER_AUDIT_GUARD_H
 #define BW_SERVER_AUDIT_GUARD_H
 
-#include "audit_sql.h"
-#include "bailiwick/names.h"
+#include "audit_file.h"
 #include "note.h"
 
 /* All zero is a valid closed one. */
-struct bw_audit_guard { struct bw_audit_sql sql; };
+struct bw_audit_guard { struct bw_sql sql; };
 
 struct bw_guarded {
     struct bw_checkpoint checkpoint;

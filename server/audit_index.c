@@ -15,7 +15,7 @@
 
 enum {
     ROUND_MAX    = 4096,             /* records fed in one transaction */
-    PLACES_MAX   = ROUND_MAX * (BW_LIST_KINDS - 1),
+    PLACES_MAX   = ROUND_MAX * BW_LIST_PLACES_MAX,
     GATHER_MS    = 200,              /* how long a few records wait for more: feeding many at once is cheaper */
     TICK_MS      = 1000,
     CATCH_UP_MS  = 30 * 1000,        /* how long a query waits for the index */
@@ -32,7 +32,7 @@ struct bw_audit_index {
     bool                    has_thread;
 
     /* the thread's own */
-    struct bw_audit_sql           sql;
+    struct bw_sql           sql;
     struct bw_audit_db      db;
     struct bw_hasher       *hasher;
     uint64_t                position;      /* of the last record fed */
@@ -67,48 +67,29 @@ static bw_result grow_logs(struct bw_audit_index *index, uint32_t log)
     return bw_success();
 }
 
-static void add_place(struct bw_audit_index *index, const struct bw_audit_db_row *row, enum bw_list_kind kind, bw_list_value value)
-{
-    index->places[index->place_count++] = bw_list_place_of(row->log, row->index, kind, &value);
-}
-
-static void add_places(struct bw_audit_index *index, const struct bw_audit_db_row *row, const struct bw_record *record, const struct bw_record_stamp *stamp)
-{
-    static const uint8_t none[BW_REQUEST_ID_LEN];
-
-    add_place(index, row, BW_LIST_OPERATION, bw_list_value_of_number(record->operation));
-    add_place(index, row, BW_LIST_OUTCOME, bw_list_value_of_number((uint32_t)record->outcome));
-    if (record->has_key)
-        add_place(index, row, BW_LIST_KEY, bw_list_value_of(record->key.bytes, sizeof record->key.bytes));
-    if (record->principal[0] != '\0')
-        add_place(index, row, BW_LIST_PRINCIPAL, bw_list_value_of(stamp->principal_tag, sizeof stamp->principal_tag));
-    if (memcmp(record->request_id, none, sizeof none) != 0)
-        add_place(index, row, BW_LIST_REQUEST, bw_list_value_of(record->request_id, sizeof record->request_id));
-}
-
 static bw_result add_entry(struct bw_audit_index *index, const struct bw_audit_db_row *row, int64_t time_us)
 {
-    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 1, row->log);
-    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 2, (int64_t)row->index);
-    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 3, (int64_t)row->position);
-    bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 4, time_us);
-    return bw_audit_sql_run(&index->sql, BW_INDEX_ADD_ENTRY);
+    bw_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 1, row->log);
+    bw_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 2, (int64_t)row->index);
+    bw_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 3, (int64_t)row->position);
+    bw_sql_bind_number(&index->sql, BW_INDEX_ADD_ENTRY, 4, time_us);
+    return bw_sql_run(&index->sql, BW_INDEX_ADD_ENTRY);
 }
 
 /* An intent is open until the record of its outcome. */
 static bw_result note_intent(struct bw_audit_index *index, const struct bw_audit_db_row *row, const struct bw_record *record)
 {
     if (record->outcome == BW_OUTCOME_INTENT) {
-        bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 1, (int64_t)row->position);
-        bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 2, row->log);
-        bw_audit_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 3, (int64_t)row->index);
-        return bw_audit_sql_run(&index->sql, BW_INDEX_ADD_INTENT);
+        bw_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 1, (int64_t)row->position);
+        bw_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 2, row->log);
+        bw_sql_bind_number(&index->sql, BW_INDEX_ADD_INTENT, 3, (int64_t)row->index);
+        return bw_sql_run(&index->sql, BW_INDEX_ADD_INTENT);
     }
     if (record->intent_index == 0)
         return bw_success();
-    bw_audit_sql_bind_number(&index->sql, BW_INDEX_CLOSE_INTENT, 1, row->log);
-    bw_audit_sql_bind_number(&index->sql, BW_INDEX_CLOSE_INTENT, 2, (int64_t)(record->intent_index - 1));
-    return bw_audit_sql_run(&index->sql, BW_INDEX_CLOSE_INTENT);
+    bw_sql_bind_number(&index->sql, BW_INDEX_CLOSE_INTENT, 1, row->log);
+    bw_sql_bind_number(&index->sql, BW_INDEX_CLOSE_INTENT, 2, (int64_t)(record->intent_index - 1));
+    return bw_sql_run(&index->sql, BW_INDEX_CLOSE_INTENT);
 }
 
 static bw_result add_leaf(struct bw_audit_index *index, const struct bw_audit_db_row *row)
@@ -132,7 +113,7 @@ static bw_result feed_decoded(struct bw_audit_index *index, const struct bw_audi
              "the audit log is damaged: a record cannot be read");
     BW_TRY(add_entry(index, row, stamp.time_us));
     BW_TRY(note_intent(index, row, &record));
-    add_places(index, row, &record, &stamp);
+    index->place_count += bw_list_places_of(row->log, row->index, &record, &stamp, index->places + index->place_count);
     return add_leaf(index, row);
 }
 
@@ -165,9 +146,9 @@ static bw_result put_logs(struct bw_audit_index *index)
             continue;
         BW_TRY(bw_tiles_write(&index->sql, (uint32_t)log, index->logs[log].partial));
         bw_tiles_drop(&index->logs[log].partial);
-        bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 1, (int64_t)log);
-        bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 2, (int64_t)index->logs[log].size);
-        BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_SET_FED));
+        bw_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 1, (int64_t)log);
+        bw_sql_bind_number(&index->sql, BW_INDEX_SET_FED, 2, (int64_t)index->logs[log].size);
+        BW_TRY(bw_sql_run(&index->sql, BW_INDEX_SET_FED));
         index->logs[log].grown = false;
     }
     return bw_success();
@@ -177,16 +158,16 @@ static bw_result feed(struct bw_audit_index *index, uint64_t to)
 {
     uint64_t last = to - index->position > ROUND_MAX ? index->position + ROUND_MAX : to;
 
-    BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_BEGIN));
+    BW_TRY(bw_sql_run(&index->sql, BW_INDEX_BEGIN));
     index->place_count = 0;
     BW_TRY(bw_audit_db_each_row(&index->db, index->position + 1, last, feed_row, index));
     BW_CHECK(index->position == last, BW_AUDIT_UNAVAILABLE, "the audit log is damaged: records are missing at its end");
     BW_TRY(bw_lists_write(&index->sql, BW_INDEX_ADD_LIST, index->places, index->place_count));
     BW_TRY(put_logs(index));
-    bw_audit_sql_bind_number(&index->sql, BW_INDEX_SET_POSITION, 1, (int64_t)index->position);
-    bw_audit_sql_bind_bytes(&index->sql, BW_INDEX_SET_POSITION, 2, bw_bytes_of(index->mark, sizeof index->mark));
-    BW_TRY(bw_audit_sql_run(&index->sql, BW_INDEX_SET_POSITION));
-    return bw_audit_sql_run(&index->sql, BW_INDEX_COMMIT);
+    bw_sql_bind_number(&index->sql, BW_INDEX_SET_POSITION, 1, (int64_t)index->position);
+    bw_sql_bind_bytes(&index->sql, BW_INDEX_SET_POSITION, 2, bw_bytes_of(index->mark, sizeof index->mark));
+    BW_TRY(bw_sql_run(&index->sql, BW_INDEX_SET_POSITION));
+    return bw_sql_run(&index->sql, BW_INDEX_COMMIT);
 }
 
 static void forget_logs(struct bw_audit_index *index)
@@ -204,25 +185,25 @@ static bw_result read_state(struct bw_audit_index *index)
 
     forget_logs(index);
     memset(index->mark, 0, sizeof index->mark);
-    BW_TRY(bw_audit_sql_step(&index->sql, BW_INDEX_POSITION, &row));
+    BW_TRY(bw_sql_step(&index->sql, BW_INDEX_POSITION, &row));
     if (row) {
-        bw_bytes mark = bw_audit_sql_get_bytes(&index->sql, BW_INDEX_POSITION, 1);
-        index->position = (uint64_t)bw_audit_sql_get_number(&index->sql, BW_INDEX_POSITION, 0);
+        bw_bytes mark = bw_sql_get_bytes(&index->sql, BW_INDEX_POSITION, 1);
+        index->position = (uint64_t)bw_sql_get_number(&index->sql, BW_INDEX_POSITION, 0);
         if (mark.len == sizeof index->mark)
             memcpy(index->mark, mark.data, mark.len);
     }
-    bw_audit_sql_reset(&index->sql, BW_INDEX_POSITION);
+    bw_sql_reset(&index->sql, BW_INDEX_POSITION);
     BW_CHECK(row, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
     for (;;) {
-        BW_TRY(bw_audit_sql_step(&index->sql, BW_INDEX_EACH_FED, &row));
+        BW_TRY(bw_sql_step(&index->sql, BW_INDEX_EACH_FED, &row));
         if (!row)
             break;
-        uint32_t log = (uint32_t)bw_audit_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 0);
+        uint32_t log = (uint32_t)bw_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 0);
         if (log >= index->log_room)
             BW_TRY(grow_logs(index, log));
-        index->logs[log].size = (uint64_t)bw_audit_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 1);
+        index->logs[log].size = (uint64_t)bw_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 1);
     }
-    bw_audit_sql_reset(&index->sql, BW_INDEX_EACH_FED);
+    bw_sql_reset(&index->sql, BW_INDEX_EACH_FED);
     return bw_success();
 }
 
@@ -231,7 +212,7 @@ static bw_result feed_round(struct bw_audit_index *index, uint64_t to)
     bw_result r = feed(index, to);
 
     if (!bw_ok(r)) {
-        bw_index_db_end(&index->sql);
+        bw_sql_roll_back(&index->sql);
         (void)read_state(index); /* when this fails too, the next round fails as this one did */
     }
     return r;
@@ -338,7 +319,7 @@ static bw_result catch_up(struct bw_audit_index *index)
 
 static void free_reader(struct bw_index_reader *reader)
 {
-    bw_audit_sql_close(&reader->index);
+    bw_sql_close(&reader->index);
     bw_audit_db_close(&reader->db);
     bw_hasher_free(reader->hasher);
     free(reader);
@@ -386,7 +367,8 @@ bw_result bw_audit_index_find(struct bw_audit_index *index, const struct bw_audi
     struct bw_index_reader    *reader;
 
     BW_CHECK(log != NULL, BW_INTERNAL, "no such log");
-    BW_TRY(catch_up(index));
+    if (!query->as_indexed)
+        BW_TRY(catch_up(index));
     BW_TRY(take_reader(index, &reader));
     bw_result r = bw_index_search(reader, log, query, arena, ret_found);
     give_back(index, reader);
@@ -404,18 +386,28 @@ bw_result bw_audit_index_each_open_intent(struct bw_audit_index *index, bw_audit
     return r;
 }
 
-bw_result bw_audit_index_read(struct bw_audit_index *index, bw_index_read_fn read, void *self)
+bw_result bw_audit_index_wait(struct bw_audit_index *index)
+{
+    return catch_up(index);
+}
+
+bw_result bw_audit_index_look(struct bw_audit_index *index, bw_index_read_fn read, void *self)
 {
     struct bw_index_reader *reader;
 
-    BW_TRY(catch_up(index));
     BW_TRY(take_reader(index, &reader));
-    bw_result r = bw_audit_sql_run(&reader->index, BW_INDEX_READ);
+    bw_result r = bw_sql_run(&reader->index, BW_INDEX_READ);
     if (bw_ok(r))
         r = read(self, reader);
-    bw_index_db_end(&reader->index);
+    bw_sql_roll_back(&reader->index);
     give_back(index, reader);
     return r;
+}
+
+bw_result bw_audit_index_read(struct bw_audit_index *index, bw_index_read_fn read, void *self)
+{
+    BW_TRY(catch_up(index));
+    return bw_audit_index_look(index, read, self);
 }
 
 /* ---- open and close ---- */
@@ -443,7 +435,7 @@ static bw_result open_index(struct bw_audit_index *index)
     BW_TRY(bw_audit_db_open(index->db_path, &index->options.region, BW_AUDIT_DB_READS, &index->db));
     if (!index->options.anew && bw_ok(reuse(index)))
         return bw_success();
-    bw_audit_sql_close(&index->sql);
+    bw_sql_close(&index->sql);
     BW_TRY(bw_index_db_create(index->index_path, &index->sql));
     return read_state(index);
 }
@@ -498,7 +490,7 @@ void bw_audit_index_free(struct bw_audit_index *index)
         free_reader(index->readers);
         index->readers = next;
     }
-    bw_audit_sql_close(&index->sql);
+    bw_sql_close(&index->sql);
     bw_audit_db_close(&index->db);
     (void)pthread_cond_destroy(&index->fed);
     (void)pthread_cond_destroy(&index->wanted);

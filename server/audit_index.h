@@ -41,4 +41,8 @@ struct bw_index_reader;
 typedef bw_result (*bw_index_read_fn)(void *self, struct bw_index_reader *reader);
 bw_result bw_audit_index_read(struct bw_audit_index *index, bw_index_read_fn read, void *self);
 
+/* The two halves of it: waits; and runs read on what the index holds already. */
+bw_result bw_audit_index_wait(struct bw_audit_index *index);
+bw_result bw_audit_index_look(struct bw_audit_index *index, bw_index_read_fn read, void *self);
+
 #endif

@@ -48,30 +48,27 @@ static const char schema[] =
 
 /* NORMAL: a power cut may take the newest commits, which are then fed again, and never damages the file. */
 static const char setup[] =
+    "PRAGMA busy_timeout = 5000;"
     "PRAGMA synchronous = NORMAL;"
     "PRAGMA secure_delete = ON;"
     "PRAGMA wal_autocheckpoint = 4000;"
     "PRAGMA cache_size = -16384;";
 
-static bw_result set_up(struct bw_audit_sql *sql)
+static bw_result set_up(struct bw_sql *sql)
 {
-    int64_t application, version;
-
-    BW_TRY(bw_audit_sql_execute(sql, setup));
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA application_id", NULL, &application));
-    BW_TRY(bw_audit_sql_ask(sql, "PRAGMA user_version", NULL, &version));
-    BW_CHECK(application == APPLICATION_ID && version == SCHEMA_VERSION, BW_AUDIT_UNAVAILABLE, "not a query index of this version");
-    return bw_audit_sql_prepare(sql, statements, ARRAY_LEN(statements));
+    BW_TRY(bw_sql_execute(sql, setup));
+    BW_TRY(bw_sql_check_kind(sql, APPLICATION_ID, SCHEMA_VERSION));
+    return bw_sql_prepare(sql, statements, ARRAY_LEN(statements));
 }
 
-bw_result bw_index_db_open(const char *path, bool to_write, struct bw_audit_sql *ret_sql)
+bw_result bw_index_db_open(const char *path, bool to_write, struct bw_sql *ret_sql)
 {
-    struct bw_audit_sql sql;
+    struct bw_sql sql;
 
-    BW_TRY(bw_audit_sql_open(path, to_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, "", &sql));
+    BW_TRY(bw_sql_open(path, to_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, BW_AUDIT_UNAVAILABLE, "", &sql));
     bw_result r = set_up(&sql);
     if (!bw_ok(r)) {
-        bw_audit_sql_close(&sql);
+        bw_sql_close(&sql);
         return r;
     }
     *ret_sql = sql;
@@ -88,7 +85,7 @@ static bw_result remove_file(const char *path, const char *suffix)
     return bw_success();
 }
 
-bw_result bw_index_db_create(const char *path, struct bw_audit_sql *ret_sql)
+bw_result bw_index_db_create(const char *path, struct bw_sql *ret_sql)
 {
     BW_TRY(remove_file(path, "-wal"));
     BW_TRY(remove_file(path, "-shm"));
@@ -97,14 +94,8 @@ bw_result bw_index_db_create(const char *path, struct bw_audit_sql *ret_sql)
     BW_CHECK(file >= 0, BW_AUDIT_UNAVAILABLE, "the query index cannot be created");
     (void)close(file);
 
-    struct bw_audit_sql sql;
-    BW_TRY(bw_audit_sql_open(path, SQLITE_OPEN_READWRITE, schema, &sql));
-    bw_audit_sql_close(&sql);
+    struct bw_sql sql;
+    BW_TRY(bw_sql_open(path, SQLITE_OPEN_READWRITE, BW_AUDIT_UNAVAILABLE, schema, &sql));
+    bw_sql_close(&sql);
     return bw_index_db_open(path, true, ret_sql);
-}
-
-void bw_index_db_end(struct bw_audit_sql *sql)
-{
-    if (!sqlite3_get_autocommit(sql->db))
-        (void)bw_audit_sql_execute(sql, "ROLLBACK"); /* it cannot fail in a way that leaves the transaction open */
 }

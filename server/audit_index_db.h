@@ -2,7 +2,7 @@
 #ifndef BW_SERVER_AUDIT_INDEX_DB_H
 #define BW_SERVER_AUDIT_INDEX_DB_H
 
-#include "audit_sql.h"
+#include "sql.h"
 
 enum bw_index_statement {
     BW_INDEX_BEGIN,          /* to write */
@@ -25,12 +25,9 @@ enum bw_index_statement {
 };
 
 /* BW_AUDIT_UNAVAILABLE: there is no index that could be used. */
-bw_result bw_index_db_open(const char *path, bool to_write, struct bw_audit_sql *ret_sql);
+bw_result bw_index_db_open(const char *path, bool to_write, struct bw_sql *ret_sql);
 
 /* Removes what is there and makes an empty one. */
-bw_result bw_index_db_create(const char *path, struct bw_audit_sql *ret_sql);
-
-/* Rolls back whatever transaction is open. */
-void bw_index_db_end(struct bw_audit_sql *sql);
+bw_result bw_index_db_create(const char *path, struct bw_sql *ret_sql);
 
 #endif

@@ -49,6 +49,36 @@ struct bw_list_place bw_list_place_of(uint32_t log, uint64_t index, enum bw_list
     return place;
 }
 
+uint32_t bw_list_place_log(const struct bw_list_place *place)
+{
+    return (uint32_t)get_be(place->bytes, 4);
+}
+
+uint64_t bw_list_place_index(const struct bw_list_place *place)
+{
+    return get_be(place->bytes + 4, 6) << BW_SEGMENT_BITS | get_be(place->bytes + OFFSET_AT, OFFSET_LEN);
+}
+
+size_t bw_list_places_of(uint32_t log, uint64_t index, const struct bw_record *record, const struct bw_record_stamp *stamp, struct bw_list_place *ret_places)
+{
+    static const uint8_t none[BW_REQUEST_ID_LEN];
+    const bw_list_value operation = bw_list_value_of_number(record->operation), outcome = bw_list_value_of_number((uint32_t)record->outcome);
+    const bw_list_value key       = bw_list_value_of(record->key.bytes, sizeof record->key.bytes);
+    const bw_list_value principal = bw_list_value_of(stamp->principal_tag, sizeof stamp->principal_tag);
+    const bw_list_value request   = bw_list_value_of(record->request_id, sizeof record->request_id);
+    size_t count = 0;
+
+    ret_places[count++] = bw_list_place_of(log, index, BW_LIST_OPERATION, &operation);
+    ret_places[count++] = bw_list_place_of(log, index, BW_LIST_OUTCOME, &outcome);
+    if (record->has_key)
+        ret_places[count++] = bw_list_place_of(log, index, BW_LIST_KEY, &key);
+    if (record->principal[0] != '\0')
+        ret_places[count++] = bw_list_place_of(log, index, BW_LIST_PRINCIPAL, &principal);
+    if (memcmp(record->request_id, none, sizeof none) != 0)
+        ret_places[count++] = bw_list_place_of(log, index, BW_LIST_REQUEST, &request);
+    return count;
+}
+
 static int compare(const void *a, const void *b)
 {
     return memcmp(a, b, sizeof(struct bw_list_place));
@@ -65,23 +95,23 @@ static size_t value_len(const uint8_t *value)
 }
 
 /* places: all of one list and segment */
-static bw_result write_run(struct bw_audit_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count)
+static bw_result write_run(struct bw_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count)
 {
     const uint8_t *list = places[0].bytes;
     uint8_t offsets[RUN_MAX * OFFSET_LEN];
 
     for (size_t i = 0; i < count; i++)
         memcpy(offsets + i * OFFSET_LEN, places[i].bytes + OFFSET_AT, OFFSET_LEN);
-    bw_audit_sql_bind_number(sql, statement, 1, (int64_t)get_be(list, 4));
-    bw_audit_sql_bind_number(sql, statement, 2, (int64_t)get_be(list + 4, 6));
-    bw_audit_sql_bind_number(sql, statement, 3, list[10]);
-    bw_audit_sql_bind_bytes(sql, statement, 4, bw_bytes_of(list + VALUE_AT, value_len(list + VALUE_AT)));
-    bw_audit_sql_bind_number(sql, statement, 5, (int64_t)get_be(list + OFFSET_AT, OFFSET_LEN));
-    bw_audit_sql_bind_bytes(sql, statement, 6, bw_bytes_of(offsets, count * OFFSET_LEN));
-    return bw_audit_sql_run(sql, statement);
+    bw_sql_bind_number(sql, statement, 1, (int64_t)get_be(list, 4));
+    bw_sql_bind_number(sql, statement, 2, (int64_t)get_be(list + 4, 6));
+    bw_sql_bind_number(sql, statement, 3, list[10]);
+    bw_sql_bind_bytes(sql, statement, 4, bw_bytes_of(list + VALUE_AT, value_len(list + VALUE_AT)));
+    bw_sql_bind_number(sql, statement, 5, (int64_t)get_be(list + OFFSET_AT, OFFSET_LEN));
+    bw_sql_bind_bytes(sql, statement, 6, bw_bytes_of(offsets, count * OFFSET_LEN));
+    return bw_sql_run(sql, statement);
 }
 
-bw_result bw_lists_write(struct bw_audit_sql *sql, unsigned statement, struct bw_list_place *places, size_t count)
+bw_result bw_lists_write(struct bw_sql *sql, unsigned statement, struct bw_list_place *places, size_t count)
 {
     qsort(places, count, sizeof *places, compare);
     for (size_t from = 0, to; from < count; from = to) {
@@ -152,27 +182,63 @@ uint32_t bw_bits_before(const struct bw_bits *bits, uint32_t below)
 
 /* ---- reading ---- */
 
-bw_result bw_list_read(struct bw_audit_sql *sql, unsigned statement, uint32_t log, uint64_t segment, enum bw_list_kind kind,
+bw_result bw_list_read(struct bw_sql *sql, unsigned statement, uint32_t log, uint64_t segment, enum bw_list_kind kind,
                        const bw_list_value *value, struct bw_bits *bits)
 {
     bool row = true, sound = true;
 
-    bw_audit_sql_bind_number(sql, statement, 1, log);
-    bw_audit_sql_bind_number(sql, statement, 2, (int64_t)segment);
-    bw_audit_sql_bind_number(sql, statement, 3, kind);
-    bw_audit_sql_bind_bytes(sql, statement, 4, bw_bytes_of(value->bytes, value_len(value->bytes)));
+    bw_sql_bind_number(sql, statement, 1, log);
+    bw_sql_bind_number(sql, statement, 2, (int64_t)segment);
+    bw_sql_bind_number(sql, statement, 3, kind);
+    bw_sql_bind_bytes(sql, statement, 4, bw_bytes_of(value->bytes, value_len(value->bytes)));
     while (sound) {
-        BW_TRY(bw_audit_sql_step(sql, statement, &row));
+        BW_TRY(bw_sql_step(sql, statement, &row));
         if (!row)
             break;
-        bw_bytes offsets = bw_audit_sql_get_bytes(sql, statement, 0);
+        bw_bytes offsets = bw_sql_get_bytes(sql, statement, 0);
         sound = offsets.len % OFFSET_LEN == 0;
         for (size_t i = 0; sound && i < offsets.len; i += OFFSET_LEN) {
             uint32_t offset = (uint32_t)(offsets.data[i] << 8 | offsets.data[i + 1]);
             bits->words[offset / 64] |= 1ull << offset % 64;
         }
     }
-    bw_audit_sql_reset(sql, statement);
+    bw_sql_reset(sql, statement);
     BW_CHECK(sound, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
+    return bw_success();
+}
+
+/* places: all of one list and segment */
+static bw_result find_missing(struct bw_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count, const struct bw_list_place **ret_missing)
+{
+    const uint8_t *list = places[0].bytes;
+    bw_list_value  value;
+    struct bw_bits bits;
+
+    bw_bits_clear(&bits);
+    memcpy(value.bytes, list + VALUE_AT, sizeof value.bytes);
+    BW_TRY(bw_list_read(sql, statement, (uint32_t)get_be(list, 4), get_be(list + 4, 6), list[10], &value, &bits));
+    for (size_t i = 0; i < count; i++) {
+        uint32_t offset = (uint32_t)get_be(places[i].bytes + OFFSET_AT, OFFSET_LEN);
+        if ((bits.words[offset / 64] >> offset % 64 & 1) == 0) {
+            *ret_missing = &places[i];
+            return bw_success();
+        }
+    }
+    return bw_success();
+}
+
+bw_result bw_lists_check(struct bw_sql *sql, unsigned statement, struct bw_list_place *places, size_t count, bool *ret_found, struct bw_list_place *ret_missing)
+{
+    const struct bw_list_place *missing = NULL;
+
+    qsort(places, count, sizeof *places, compare);
+    for (size_t from = 0, to; from < count && missing == NULL; from = to) {
+        for (to = from + 1; to < count && memcmp(places[from].bytes, places[to].bytes, OFFSET_AT) == 0; to++)
+            ;
+        BW_TRY(find_missing(sql, statement, places + from, to - from, &missing));
+    }
+    *ret_found = missing != NULL;
+    if (missing != NULL)
+        *ret_missing = *missing;
     return bw_success();
 }

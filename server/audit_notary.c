@@ -229,12 +229,12 @@ static bw_result read_sizes(void *self, struct bw_index_reader *reader)
     bool          row   = true;
 
     while (row) {
-        BW_TRY(bw_audit_sql_step(&reader->index, BW_INDEX_EACH_FED, &row));
-        uint64_t log = row ? (uint64_t)bw_audit_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 0) : UINT64_MAX;
+        BW_TRY(bw_sql_step(&reader->index, BW_INDEX_EACH_FED, &row));
+        uint64_t log = row ? (uint64_t)bw_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 0) : UINT64_MAX;
         if (log < sizes->count)
-            sizes->of[log] = (uint64_t)bw_audit_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 1);
+            sizes->of[log] = (uint64_t)bw_sql_get_number(&reader->index, BW_INDEX_EACH_FED, 1);
     }
-    bw_audit_sql_reset(&reader->index, BW_INDEX_EACH_FED);
+    bw_sql_reset(&reader->index, BW_INDEX_EACH_FED);
     return bw_success();
 }
 
@@ -477,6 +477,16 @@ bw_result bw_audit_notary_health(struct bw_audit_notary *notary)
 static bool is_signed(const struct bw_audit_notary *notary, uint32_t log, uint64_t size)
 {
     return log < notary->log_count && notary->logs[log].note.len > 0 && notary->logs[log].checkpoint.size >= size;
+}
+
+bool bw_audit_notary_signed_size(struct bw_audit_notary *notary, uint32_t log, uint64_t *ret_size)
+{
+    (void)pthread_mutex_lock(&notary->lock);
+    bool there = is_signed(notary, log, 0);
+    if (there)
+        *ret_size = notary->logs[log].checkpoint.size;
+    (void)pthread_mutex_unlock(&notary->lock);
+    return there;
 }
 
 static bw_result copy_checkpoint(const struct bw_audit_notary *notary, uint32_t log, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint)

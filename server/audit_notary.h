@@ -46,6 +46,9 @@ bw_result bw_audit_notary_health(struct bw_audit_notary *notary);
 bw_result bw_audit_notary_checkpoint(struct bw_audit_notary *notary, uint32_t log, uint64_t size, struct bw_arena *arena,
                                      struct bw_audit_checkpoint *ret_checkpoint);
 
+/* Of the log's last checkpoint; false: none was signed. */
+bool bw_audit_notary_signed_size(struct bw_audit_notary *notary, uint32_t log, uint64_t *ret_size);
+
 /* The last epoch, as it is about the log. BW_DEADLINE: the log is in none yet. */
 bw_result bw_audit_notary_anchor(struct bw_audit_notary *notary, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor);
 

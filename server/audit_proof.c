@@ -16,8 +16,8 @@ static bw_result check_size(struct bw_index_reader *reader, const struct questio
 {
     int64_t size;
 
-    bw_audit_sql_bind_number(&reader->index, BW_INDEX_SIZE, 1, question->log);
-    BW_TRY(bw_audit_sql_number(&reader->index, BW_INDEX_SIZE, 0, &size));
+    bw_sql_bind_number(&reader->index, BW_INDEX_SIZE, 1, question->log);
+    BW_TRY(bw_sql_number(&reader->index, BW_INDEX_SIZE, 0, &size));
     BW_CHECK(question->size <= (uint64_t)size, BW_LOG_POSITION, "the log is shorter than that");
     return bw_success();
 }

@@ -5,43 +5,43 @@
 
 #include "audit_index_db.h"
 
-static void bind_place(struct bw_audit_sql *index, unsigned statement, uint32_t log, unsigned level, uint64_t number)
+static void bind_place(struct bw_sql *index, unsigned statement, uint32_t log, unsigned level, uint64_t number)
 {
-    bw_audit_sql_bind_number(index, statement, 1, log);
-    bw_audit_sql_bind_number(index, statement, 2, level);
-    bw_audit_sql_bind_number(index, statement, 3, (int64_t)number);
+    bw_sql_bind_number(index, statement, 1, log);
+    bw_sql_bind_number(index, statement, 2, level);
+    bw_sql_bind_number(index, statement, 3, (int64_t)number);
 }
 
-bw_result bw_tile_read(struct bw_audit_sql *index, uint32_t log, unsigned level, uint64_t number, struct bw_tile *ret_tile)
+bw_result bw_tile_read(struct bw_sql *index, uint32_t log, unsigned level, uint64_t number, struct bw_tile *ret_tile)
 {
     bw_bytes hashes = { NULL, 0 };
     bool     row;
 
     bind_place(index, BW_INDEX_TILE, log, level, number);
-    BW_TRY(bw_audit_sql_step(index, BW_INDEX_TILE, &row));
+    BW_TRY(bw_sql_step(index, BW_INDEX_TILE, &row));
     if (row)
-        hashes = bw_audit_sql_get_bytes(index, BW_INDEX_TILE, 0);
+        hashes = bw_sql_get_bytes(index, BW_INDEX_TILE, 0);
     bool fits = hashes.len > 0 && hashes.len % sizeof(bw_hash) == 0 && hashes.len <= sizeof ret_tile->hashes;
     if (fits) {
         *ret_tile = (struct bw_tile){ .level = level, .number = number, .count = hashes.len / sizeof(bw_hash) };
         memcpy(ret_tile->hashes, hashes.data, hashes.len);
     }
-    bw_audit_sql_reset(index, BW_INDEX_TILE);
+    bw_sql_reset(index, BW_INDEX_TILE);
     BW_CHECK(fits, BW_AUDIT_UNAVAILABLE, "the query index is damaged: a tile of the tree is missing");
     return bw_success();
 }
 
 /* ---- growing ---- */
 
-static bw_result write_tile(struct bw_audit_sql *index, uint32_t log, const struct bw_tile *tile)
+static bw_result write_tile(struct bw_sql *index, uint32_t log, const struct bw_tile *tile)
 {
     bind_place(index, BW_INDEX_PUT_TILE, log, tile->level, tile->number);
-    bw_audit_sql_bind_bytes(index, BW_INDEX_PUT_TILE, 4, bw_bytes_of(tile->hashes, tile->count * sizeof *tile->hashes));
-    return bw_audit_sql_run(index, BW_INDEX_PUT_TILE);
+    bw_sql_bind_bytes(index, BW_INDEX_PUT_TILE, 4, bw_bytes_of(tile->hashes, tile->count * sizeof *tile->hashes));
+    return bw_sql_run(index, BW_INDEX_PUT_TILE);
 }
 
 /* The partial tile that hash number place of the level goes into; an empty one where a tile begins. */
-static bw_result open_tile(struct bw_audit_sql *index, uint32_t log, unsigned level, uint64_t place, struct bw_tile **ret_tile)
+static bw_result open_tile(struct bw_sql *index, uint32_t log, unsigned level, uint64_t place, struct bw_tile **ret_tile)
 {
     struct bw_tile *tile = calloc(1, sizeof *tile);
     size_t          had  = place % BW_TILE_HASHES;
@@ -61,7 +61,7 @@ static bw_result open_tile(struct bw_audit_sql *index, uint32_t log, unsigned le
 }
 
 /* Gives the tile's root and begins the next one in its place. */
-static bw_result close_tile(struct bw_audit_sql *index, uint32_t log, struct bw_tile *tile, struct bw_hasher *hasher, bw_hash *ret_root)
+static bw_result close_tile(struct bw_sql *index, uint32_t log, struct bw_tile *tile, struct bw_hasher *hasher, bw_hash *ret_root)
 {
     BW_TRY(write_tile(index, log, tile));
     BW_TRY(bw_merkle_fold(hasher, tile->hashes, tile->count, ret_root));
@@ -70,7 +70,7 @@ static bw_result close_tile(struct bw_audit_sql *index, uint32_t log, struct bw_
     return bw_success();
 }
 
-bw_result bw_tiles_add(struct bw_audit_sql *index, uint32_t log, struct bw_tile **partial, struct bw_hasher *hasher, uint64_t leaf_index, const bw_hash *leaf)
+bw_result bw_tiles_add(struct bw_sql *index, uint32_t log, struct bw_tile **partial, struct bw_hasher *hasher, uint64_t leaf_index, const bw_hash *leaf)
 {
     bw_hash  hash  = *leaf;
     uint64_t place = leaf_index;
@@ -86,7 +86,7 @@ bw_result bw_tiles_add(struct bw_audit_sql *index, uint32_t log, struct bw_tile 
     }
 }
 
-bw_result bw_tiles_write(struct bw_audit_sql *index, uint32_t log, const struct bw_tile *partial)
+bw_result bw_tiles_write(struct bw_sql *index, uint32_t log, const struct bw_tile *partial)
 {
     for (; partial != NULL; partial = partial->next)
         if (partial->count > 0)

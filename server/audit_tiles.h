@@ -4,7 +4,7 @@
 #ifndef BW_SERVER_AUDIT_TILES_H
 #define BW_SERVER_AUDIT_TILES_H
 
-#include "audit_sql.h"
+#include "sql.h"
 #include "merkle.h"
 
 enum { BW_TILE_BITS = 8, BW_TILE_HASHES = 1 << BW_TILE_BITS, BW_TILE_LEVELS = 8 };
@@ -18,20 +18,20 @@ struct bw_tile {
 };
 
 /* BW_AUDIT_UNAVAILABLE: it is not there, or no tile. */
-bw_result bw_tile_read(struct bw_audit_sql *index, uint32_t log, unsigned level, uint64_t number, struct bw_tile *ret_tile);
+bw_result bw_tile_read(struct bw_sql *index, uint32_t log, unsigned level, uint64_t number, struct bw_tile *ret_tile);
 
 /* ---- growing: within a transaction of the index's thread ---- */
 
 /* Adds the leaf of that index, which is the log's next. *partial: the log's partial tiles, the lowest first; read when they
  * are needed, kept until they are written or dropped. */
-bw_result bw_tiles_add(struct bw_audit_sql *index, uint32_t log, struct bw_tile **partial, struct bw_hasher *hasher, uint64_t leaf_index, const bw_hash *leaf);
-bw_result bw_tiles_write(struct bw_audit_sql *index, uint32_t log, const struct bw_tile *partial);
+bw_result bw_tiles_add(struct bw_sql *index, uint32_t log, struct bw_tile **partial, struct bw_hasher *hasher, uint64_t leaf_index, const bw_hash *leaf);
+bw_result bw_tiles_write(struct bw_sql *index, uint32_t log, const struct bw_tile *partial);
 void      bw_tiles_drop(struct bw_tile **partial);
 
 /* ---- reading: struct bw_tree over it ---- */
 
 struct bw_tile_tree {
-    struct bw_audit_sql *index;
+    struct bw_sql *index;
     uint32_t             log;
     struct bw_hasher    *hasher;
     bool                 has_tile;

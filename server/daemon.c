@@ -8,6 +8,7 @@
 #include "audit.h"
 #include "audit_signer.h"
 #include "config.h"
+#include "followers.h"
 #include "housekeeping.h"
 #include "hsm.h"
 #include "listen.h"
@@ -150,6 +151,16 @@ static void tell_checkpoint(void *self, bw_result what, bw_bytes checkpoint)
                { "last_good", text });
 }
 
+static void tell_damage(void *self, const struct bw_audit_damage *damage)
+{
+    struct bw_daemon *daemon = self;
+    char index[24];
+
+    (void)snprintf(index, sizeof index, "%" PRIu64, damage->index);
+    bw_log(daemon->log, BW_LOG_ERROR, "the audit log on the disk is damaged", { "log", damage->origin }, { "index", index }, { "what", damage->what.what },
+           { "instead", "nothing more is served: export what verifies, then put back a copy that goes on from the last checkpoint" });
+}
+
 static bw_result start_audit(struct bw_daemon *daemon)
 {
     struct bw_note_signer signer;
@@ -157,7 +168,7 @@ static bw_result start_audit(struct bw_daemon *daemon)
 
     const struct bw_audit_options options = {
         .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain,
-        .guard = daemon->config->audit_guard, .signer = &signer, .alarm = tell_checkpoint, .self = daemon, .lay_out = true,
+        .guard = daemon->config->audit_guard, .signer = &signer, .alarm = tell_checkpoint, .damaged = tell_damage, .self = daemon, .lay_out = true,
     };
     bw_result result = bw_audit_open(&options, &daemon->audit);
 
@@ -216,6 +227,16 @@ static void stop_listener(struct bw_daemon *daemon)
     bw_listener_free(daemon->listener);
 }
 
+static bw_result start_followers(struct bw_daemon *daemon)
+{
+    return bw_followers_start(daemon, &daemon->followers);
+}
+
+static void stop_followers(struct bw_daemon *daemon)
+{
+    bw_followers_stop(daemon->followers);
+}
+
 static bw_result start_workers(struct bw_daemon *daemon)
 {
     return bw_workers_start(daemon, daemon->config->workers, SLOW_QUEUE, &daemon->workers);
@@ -267,6 +288,7 @@ static const struct step { const char *name; bw_result (*start)(struct bw_daemon
     { "recovery",     start_recovery, stop_recovery },  /* what a crash left between intent and outcome    */
     { "housekeeping", start_housekeeping, stop_housekeeping }, /* deletions and rotations that fall due    */
     { "listener",     start_listener, stop_listener },
+    { "followers",    start_followers, stop_followers }, /* streams of the log                             */
     { "workers",      start_workers,  stop_workers  },
     { "door",         open_door,      close_door    },  /* from here on calls come                         */
     { "vitals",       start_vitals,   stop_vitals   },  /* from here on health says SERVING                */
@@ -334,10 +356,14 @@ void bw_daemon_reload(struct bw_daemon *daemon)
 void bw_daemon_tell_counters(struct bw_daemon *daemon)
 {
     struct bw_audit_stats stats;
-    char records[24], commits[24];
+    struct bw_audit_progress scrubbed;
+    char records[24], commits[24], read_again[48], passes[24];
 
     bw_audit_stats(daemon->audit, &stats);
     (void)snprintf(records, sizeof records, "%" PRIu64, stats.records);
     (void)snprintf(commits, sizeof commits, "%" PRIu64, stats.commits);
-    bw_log(daemon->log, BW_LOG_NOTICE, "counters", { "records", records }, { "commits", commits });
+    bw_audit_progress(daemon->audit, &scrubbed);
+    (void)snprintf(read_again, sizeof read_again, "%" PRIu64 "/%" PRIu64, scrubbed.at, scrubbed.of);
+    (void)snprintf(passes, sizeof passes, "%" PRIu64, scrubbed.passes);
+    bw_log(daemon->log, BW_LOG_NOTICE, "counters", { "records", records }, { "commits", commits }, { "read_again", read_again }, { "passes", passes });
 }

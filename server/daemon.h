@@ -11,6 +11,7 @@ struct bw_token;
 struct bw_store;
 struct bw_registry;
 struct bw_audit;
+struct bw_followers;
 struct bw_workers;
 struct bw_listener;
 struct bw_trust;
@@ -30,6 +31,7 @@ struct bw_daemon {
     struct bw_audit        *audit;
     struct bw_recovery     *recovery;   /* what a crash left open */
     struct bw_housekeeping *housekeeping; /* what falls due by itself */
+    struct bw_followers    *followers;
     struct bw_workers      *workers;
     struct bw_listener     *listener;
     struct bw_vitals       *vitals;

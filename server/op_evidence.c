@@ -68,10 +68,9 @@ static bw_result checkpoint_of(struct bw_arena *arena, const struct bw_audit_che
     return bw_success();
 }
 
-bw_result bw_op_audit_checkpoint(struct bw_daemon *daemon, struct bw_job *job, uint32_t log, uint64_t from, uint64_t size,
+bw_result bw_op_audit_checkpoint(struct bw_daemon *daemon, struct bw_arena *arena, uint32_t log, uint64_t from, uint64_t size,
                                  checkpoint_message **ret_checkpoint)
 {
-    struct bw_arena           *arena = &job->call->arena;
     struct bw_audit_checkpoint last;
     checkpoint_message        *message;
     struct bw_proof            proof;
@@ -120,8 +119,8 @@ bw_result bw_op_get_checkpoint(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &log));
-    BW_TRY(bw_op_audit_checkpoint(daemon, job, log, request->from_size, request->size, &reply->checkpoint));
-    return anchor_of(daemon, &job->call->arena, log, &reply->anchor);
+    BW_TRY(bw_op_audit_checkpoint(daemon, job->arena, log, request->from_size, request->size, &reply->checkpoint));
+    return anchor_of(daemon, job->arena, log, &reply->anchor);
 }
 
 /* ---- records ---- */
@@ -166,7 +165,7 @@ bw_result bw_op_get_record(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__GetRecordRequest *request = (const void *)job->request.message;
     Bailiwick__V1__GetRecordReply         *reply   = bw_op_reply(job);
-    struct bw_arena       *arena = &job->call->arena;
+    struct bw_arena       *arena = job->arena;
     struct bw_audit_query  query = { .from_index = request->index, .limit = 1 };
     struct bw_audit_found  found;
     struct bw_proof        proof;
@@ -174,13 +173,19 @@ bw_result bw_op_get_record(struct bw_daemon *daemon, struct bw_job *job)
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_CHECK_AT(request->index < UINT64_MAX, BW_LOG_POSITION, "index", "the log has no such record");
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &query.log));
-    BW_TRY(bw_op_audit_checkpoint(daemon, job, query.log, 0, request->index + 1, &reply->checkpoint));
+    BW_TRY(bw_op_audit_checkpoint(daemon, arena, query.log, request->checkpoint_size, request->index + 1, &reply->checkpoint));
     BW_TRY(bw_audit_find(daemon->audit, &query, arena, &found));
     BW_CHECK(found.count == 1, BW_LOG_POSITION, "the log has no such record");
     BW_TRY(entries_of(arena, &found, &reply->entry));
     BW_TRY(disclosure_of(arena, &found.rows[0], &reply->disclosure));
     BW_TRY(bw_audit_prove_inclusion(daemon->audit, query.log, request->index, reply->checkpoint->size, &proof));
     return put_hashes(arena, &proof, &reply->inclusion, &reply->n_inclusion);
+}
+
+/* For callers who have one, with what carries none by itself. */
+static bw_result put_checkpoint(struct bw_daemon *daemon, struct bw_job *job, uint32_t log, uint64_t size, checkpoint_message **ret_checkpoint)
+{
+    return size > 0 ? bw_op_audit_checkpoint(daemon, job->arena, log, size, size, ret_checkpoint) : bw_success();
 }
 
 /* How many of them go into one message; at least the first. */
@@ -197,7 +202,7 @@ bw_result bw_op_get_entries(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__GetEntriesRequest *request = (const void *)job->request.message;
     Bailiwick__V1__GetEntriesReply         *reply   = bw_op_reply(job);
-    struct bw_arena       *arena = &job->call->arena;
+    struct bw_arena       *arena = job->arena;
     struct bw_audit_query  query = { .from_index = request->from_index, .limit = request->count > 0 ? request->count : ENTRIES_MAX };
     struct bw_audit_found  found;
 
@@ -210,7 +215,7 @@ bw_result bw_op_get_entries(struct bw_daemon *daemon, struct bw_job *job)
     BW_CHECK(reply->disclosures != NULL, BW_NO_MEMORY, "entries");
     for (size_t i = 0; i < found.count; i++)
         BW_TRY(disclosure_of(arena, &found.rows[i], &reply->disclosures[reply->n_disclosures++]));
-    return bw_success();
+    return put_checkpoint(daemon, job, query.log, request->checkpoint_size, &reply->checkpoint);
 }
 
 bw_result bw_op_get_tile(struct bw_daemon *daemon, struct bw_job *job)
@@ -223,7 +228,7 @@ bw_result bw_op_get_tile(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &log));
-    BW_TRY(bw_audit_tile(daemon->audit, log, request->level, request->number, width, &job->call->arena, &hashes));
+    BW_TRY(bw_audit_tile(daemon->audit, log, request->level, request->number, width, job->arena, &hashes));
     reply->hashes = bw_wire_data(hashes);
-    return bw_success();
+    return put_checkpoint(daemon, job, log, request->checkpoint_size, &reply->checkpoint);
 }

@@ -90,7 +90,7 @@ bw_result bw_op_get_import_parameters(struct bw_daemon *daemon, struct bw_job *j
     BW_TRY(token_of(job, &token));
     BW_TRY(check_waits(key));
     BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
-    return fill_parameters(daemon, token, key, &job->call->arena, reply);
+    return fill_parameters(daemon, token, key, job->arena, reply);
 }
 
 /* ---- ImportKeyMaterial ---- */
@@ -122,7 +122,8 @@ static bw_result import(struct bw_daemon *daemon, struct bw_job *job, struct bw_
 {
     const import_request *request = (const void *)job->request.message;
     struct bw_key_version version = version_of(key, request);
-    const struct bw_key_change change = { .action = BW_KEY_IMPORT, .generation = key->generation, .alter = add_material, .how = &version };
+    const struct bw_key_change change = { .action = BW_KEY_IMPORT, .generation = key->generation, .alter = add_material, .how = &version,
+                                          .warrant = job->warrant };
     char label[BW_KEY_NAME_MAX + 1];
     const struct bw_import import = {
         .mechanism = &job->request.mechanism, .wrapped = job->request.data, .spec = key->spec, .public_key = bw_wire_bytes(request->public_key),
@@ -175,7 +176,7 @@ bw_result bw_op_import_key_material(struct bw_daemon *daemon, struct bw_job *job
 {
     const import_request *request = (const void *)job->request.message;
     const struct bw_key *key = bw_grant_key(job->grant), *imported = NULL;
-    struct bw_arena *arena = &job->call->arena;
+    struct bw_arena *arena = job->arena;
     import_reply *reply = bw_op_reply(job);
     struct bw_imported *what = bw_arena_alloc(arena, sizeof *what);
     struct bw_token *token;

@@ -23,7 +23,7 @@ static bw_result take_key(struct bw_daemon *daemon, struct bw_job *job, const ch
         return bw_success();
     BW_CHECK_AT(bw_ok(bw_key_name_parse(bw_bytes_text(text), &name)), BW_BAD_ARGUMENT, "key", "not a key's name");
     if (!bw_region_equal(&name.region, &daemon->region)) {
-        job->reply.home_region = bw_arena_copy(&job->call->arena, bw_bytes_text(name.region.text));
+        job->reply.home_region = bw_arena_copy(job->arena, bw_bytes_text(name.region.text));
         return bw_fail_at(BW_WRONG_REGION, "key", "the key belongs to another region, and so does its log");
     }
     query->has_key = true;
@@ -60,9 +60,9 @@ static bw_result take_outcomes(const query_request *request, struct bw_arena *ar
     return bw_success();
 }
 
-static bw_result take_query(struct bw_daemon *daemon, struct bw_job *job, const query_request *request, struct bw_audit_query *query)
+bw_result bw_op_audit_query(struct bw_daemon *daemon, struct bw_job *job, const query_request *request, struct bw_audit_query *query)
 {
-    struct bw_arena *arena = &job->call->arena;
+    struct bw_arena *arena = job->arena;
 
     BW_CHECK_AT(request->limit <= BW_PAGE_MAX, BW_BAD_ARGUMENT, "limit", "at most 1000 records");
     BW_CHECK_AT(request->from_us >= 0, BW_BAD_ARGUMENT, "from_us", "a time before 1970");
@@ -111,6 +111,17 @@ static bw_result record_of(const struct bw_audit_row *row, struct bw_arena *aren
     return bw_success();
 }
 
+bw_result bw_op_audit_records(const struct bw_audit_found *found, struct bw_arena *arena, record_message ***ret_records)
+{
+    record_message **records = bw_arena_alloc(arena, found->count * sizeof *records);
+
+    BW_CHECK(records != NULL, BW_NO_MEMORY, "query");
+    for (size_t i = 0; i < found->count; i++)
+        BW_TRY(record_of(&found->rows[i], arena, &records[i]));
+    *ret_records = records;
+    return bw_success();
+}
+
 static bw_result reply_of(const struct bw_audit_found *found, const char *origin, struct bw_arena *arena, query_reply **ret_reply)
 {
     query_reply *reply = bw_arena_alloc(arena, sizeof *reply);
@@ -122,11 +133,7 @@ static bw_result reply_of(const struct bw_audit_found *found, const char *origin
     reply->log_size   = found->log_size;
     reply->more       = found->more;
     reply->n_records  = found->count;
-    reply->records    = bw_arena_alloc(arena, found->count * sizeof *reply->records);
-    BW_CHECK(reply->records != NULL, BW_NO_MEMORY, "query");
-    for (size_t i = 0; i < found->count; i++)
-        BW_TRY(record_of(&found->rows[i], arena, &reply->records[i]));
-
+    BW_TRY(bw_op_audit_records(found, arena, &reply->records));
     *ret_reply = reply;
     return bw_success();
 }
@@ -139,11 +146,11 @@ bw_result bw_op_query(struct bw_daemon *daemon, struct bw_job *job)
     query_reply          *reply;
 
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &query.log));
-    BW_TRY(take_query(daemon, job, request, &query));
-    BW_TRY(bw_audit_find(daemon->audit, &query, &job->call->arena, &found));
-    BW_TRY(reply_of(&found, bw_audit_origin(daemon->audit, query.log), &job->call->arena, &reply));
+    BW_TRY(bw_op_audit_query(daemon, job, request, &query));
+    BW_TRY(bw_audit_find(daemon->audit, &query, job->arena, &found));
+    BW_TRY(reply_of(&found, bw_audit_origin(daemon->audit, query.log), job->arena, &reply));
     if (request->checkpoint)
-        BW_TRY(bw_op_audit_checkpoint(daemon, job, query.log, request->checkpoint_size, request->checkpoint_size, &reply->checkpoint));
+        BW_TRY(bw_op_audit_checkpoint(daemon, job->arena, query.log, request->checkpoint_size, request->checkpoint_size, &reply->checkpoint));
 
     job->reply.message = &reply->base;
     return bw_success();

@@ -3,6 +3,7 @@
 
 #include "stages.h"
 #include "bailiwick/v1/region.pb-c.h"
+#include "audit.h"
 #include "config.h"
 #include "daemon.h"
 #include "hsm.h"
@@ -63,6 +64,7 @@ static bw_result list_specs(const struct bw_hsm *hsm, struct bw_arena *arena, De
 
 bw_result bw_op_describe(struct bw_daemon *daemon, struct bw_job *job)
 {
+    struct bw_audit_progress scrubbed;
     struct timespec now;
     DescribeReply *reply = bw_op_reply(job);
 
@@ -75,7 +77,9 @@ bw_result bw_op_describe(struct bw_daemon *daemon, struct bw_job *job)
     reply->data_max  = BW_DATA_MAX;
     reply->batch_max = BW_BATCH_MAX;
     reply->caller    = job->caller.spiffe_id;
+    bw_audit_progress(daemon->audit, &scrubbed);
+    reply->log_verified_us = scrubbed.finished_us;
     reply->time_us   = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    BW_TRY(list_mechanisms(daemon->hsm, &job->call->arena, reply));
-    return list_specs(daemon->hsm, &job->call->arena, reply);
+    BW_TRY(list_mechanisms(daemon->hsm, job->arena, reply));
+    return list_specs(daemon->hsm, job->arena, reply);
 }

@@ -9,6 +9,7 @@
 #include "bailiwick/v1/common.pb-c.h"
 #include "bailiwick/v1/crypto.pb-c.h"
 #include "daemon.h"
+#include "followers.h"
 #include "job_record.h"
 #include "log.h"
 #include "wire.h"
@@ -138,11 +139,12 @@ static void log_job(const struct bw_job *job)
 
 /* ---- out ---- */
 
-static void send_refusal(struct bw_call *call, const struct bw_job *job, bw_result result)
+void bw_reply_refuse(struct bw_call *call, const struct bw_job *job, bw_result result)
 {
     struct bw_refusal_parts parts = {
         .result      = result,
         .home_region = job->reply.home_region,
+        .proposal    = job->reply.proposal,
         .request_id  = bw_bytes_of(job->request.request_id, BW_REQUEST_ID_LEN),
     };
     bw_bytes details;
@@ -171,8 +173,13 @@ void bw_reply_send(struct bw_call *call)
     bw_result result = is_expanded(call)       ? pack_batch(call, &bytes)
                      : bw_ok(first->result)    ? bw_wire_pack(first->reply.message, &call->arena, &bytes)
                                                : first->result;
+    if (bw_ok(result) && call->follow != NULL) {
+        result = bw_followers_take(call->daemon->followers, call, bytes);
+        if (bw_ok(result))
+            return; /* the call is theirs */
+    }
     if (bw_ok(result))
         call->send(call, result, (bw_bytes){ 0 }, bytes);
     else
-        send_refusal(call, first, result);
+        bw_reply_refuse(call, first, result);
 }

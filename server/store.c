@@ -18,23 +18,16 @@ static const struct { const char *sql; } steps[] = {
 
 /* What every connection is told before it touches a table. The exclusive lock keeps a second daemon out, whose registry
  * would not see our changes. secure_delete: what is deleted is overwritten, not only unlinked. */
-static const char *const pragmas[] = {
-    "PRAGMA locking_mode = EXCLUSIVE",
-    "PRAGMA page_size = 4096",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA secure_delete = ON",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA recursive_triggers = ON",  /* or a REPLACE would delete past them */
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-};
-
-static bw_result exec(struct bw_store *store, const char *sql)
-{
-    BW_CHECK(sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK, BW_STORE_UNAVAILABLE, "a statement failed");
-    return bw_success();
-}
+static const char setup[] =
+    "PRAGMA locking_mode = EXCLUSIVE;"
+    "PRAGMA page_size = 4096;"
+    "PRAGMA journal_mode = WAL;"
+    "PRAGMA synchronous = FULL;"
+    "PRAGMA secure_delete = ON;"
+    "PRAGMA foreign_keys = ON;"
+    "PRAGMA recursive_triggers = ON;"  /* or a REPLACE would delete past them */
+    "PRAGMA trusted_schema = OFF;"
+    "PRAGMA cell_size_check = ON;";
 
 /* ---- the folder and the file ---- */
 
@@ -84,28 +77,8 @@ static bw_result path_of(const char *dir, const char *name, struct path *ret_pat
 
 static bw_result connect_to(struct bw_store *store, const char *path)
 {
-    /* Our own lock serialises, so SQLite needs none. */
-    int rc = sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
-
-    BW_CHECK(rc == SQLITE_OK, BW_STORE_UNAVAILABLE, "store.db cannot be opened");
-    BW_CHECK(sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) == SQLITE_OK, BW_STORE_UNAVAILABLE, "SQLite is too old");
-    for (size_t i = 0; i < ARRAY_LEN(pragmas); i++)
-        BW_TRY(exec(store, pragmas[i]));
-    return bw_success();
-}
-
-/* For what runs before the tables are there and statements can be prepared. */
-static bw_result ask_once(struct bw_store *store, const char *sql, bw_region *ret_region, int64_t *ret_number)
-{
-    sqlite3_stmt *statement;
-
-    BW_CHECK(sqlite3_prepare_v3(store->db, sql, -1, 0, &statement, NULL) == SQLITE_OK, BW_STORE_UNAVAILABLE, "store.db is not a store");
-    int rc = sqlite3_step(statement);
-    const unsigned char *text = rc == SQLITE_ROW ? sqlite3_column_text(statement, 0) : NULL;
-    bw_result result = bw_region_parse(bw_bytes_text((const char *)text), ret_region);
-    *ret_number = rc == SQLITE_ROW ? sqlite3_column_int64(statement, 1) : 0;
-    (void)sqlite3_finalize(statement);
-    BW_CHECK(bw_ok(result), BW_STORE_UNAVAILABLE, "store.db does not say whose it is");
+    BW_TRY(bw_sql_open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW, BW_STORE_UNAVAILABLE, setup, &store->sql));
+    BW_CHECK(sqlite3_db_config(store->sql.db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) == SQLITE_OK, BW_STORE_UNAVAILABLE, "SQLite is too old");
     return bw_success();
 }
 
@@ -117,10 +90,7 @@ static bw_result prepare_all(struct bw_store *store)
 #undef BW_SQL
     };
 
-    for (size_t i = 0; i < BW_SQL_COUNT; i++)
-        BW_CHECK(sqlite3_prepare_v3(store->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL) == SQLITE_OK,
-                 BW_STORE_UNAVAILABLE, "store.db lacks a table");
-    return bw_success();
+    return bw_sql_prepare(&store->sql, texts, ARRAY_LEN(texts));
 }
 
 static bw_result store_new(struct bw_store **ret_store)
@@ -138,9 +108,7 @@ void bw_store_close(struct bw_store *store)
 {
     if (store == NULL)
         return;
-    for (size_t i = 0; i < BW_SQL_COUNT; i++)
-        (void)sqlite3_finalize(store->statements[i]);
-    (void)sqlite3_close(store->db);
+    bw_sql_close(&store->sql);
     (void)pthread_cond_destroy(&store->released);
     (void)pthread_mutex_destroy(&store->lock);
     free(store);
@@ -153,23 +121,25 @@ static bw_result run_step(struct bw_store *store, size_t step)
     char count[64];
 
     (void)snprintf(count, sizeof count, "UPDATE meta SET schema = %zu", step + 1);
-    BW_TRY(exec(store, "BEGIN IMMEDIATE"));
-    bw_result result = exec(store, steps[step].sql);
+    BW_TRY(bw_sql_execute(&store->sql, "BEGIN IMMEDIATE"));
+    bw_result result = bw_sql_execute(&store->sql, steps[step].sql);
     if (bw_ok(result))
-        result = exec(store, count);
+        result = bw_sql_execute(&store->sql, count);
     if (bw_ok(result))
-        result = exec(store, "COMMIT");
-    if (!bw_ok(result) && sqlite3_get_autocommit(store->db) == 0)
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        result = bw_sql_execute(&store->sql, "COMMIT");
+    if (!bw_ok(result))
+        bw_sql_roll_back(&store->sql);
     return result;
 }
 
 static bw_result migrate(struct bw_store *store, const bw_region *region)
 {
-    int64_t version;
+    int64_t version, same;
 
-    BW_TRY(ask_once(store, "SELECT region, schema FROM meta", &store->region, &version));
-    BW_CHECK(bw_region_equal(&store->region, region), BW_WRONG_REGION, "store.db was made for another region");
+    BW_TRY(bw_sql_ask(&store->sql, "SELECT schema FROM meta", NULL, &version));
+    BW_TRY(bw_sql_ask(&store->sql, "SELECT count(*) FROM meta WHERE region = ?1", region->text, &same));
+    BW_CHECK(same == 1, BW_WRONG_REGION, "store.db was made for another region");
+    store->region = *region;
     BW_CHECK(version >= 1 && version <= (int64_t)ARRAY_LEN(steps), BW_STORE_UNAVAILABLE, "store.db was migrated by a newer daemon");
     for (size_t step = (size_t)version; step < ARRAY_LEN(steps); step++)
         BW_TRY(run_step(store, step));
@@ -203,10 +173,10 @@ static bw_result fill(const char *path, const bw_region *region, int64_t now_us)
     BW_TRY(connect_to(store, path));
     /* A region's name has nothing that SQL would take for anything else. */
     (void)snprintf(meta, sizeof meta, "INSERT INTO meta VALUES (1, '%s', 1, %lld)", region->text, (long long)now_us);
-    BW_TRY(exec(store, "BEGIN IMMEDIATE"));
-    BW_TRY(exec(store, steps[0].sql));
-    BW_TRY(exec(store, meta));
-    return exec(store, "COMMIT");
+    BW_TRY(bw_sql_execute(&store->sql, "BEGIN IMMEDIATE"));
+    BW_TRY(bw_sql_execute(&store->sql, steps[0].sql));
+    BW_TRY(bw_sql_execute(&store->sql, meta));
+    return bw_sql_execute(&store->sql, "COMMIT");
 }
 
 static bw_result make_file(const char *path)

@@ -49,7 +49,7 @@ bw_result bw_store_delete_object(struct bw_store *store, const bw_tenant *tenant
     return bw_store_change(store, delete_object, &(struct object_name){ tenant, id });
 }
 
-static bw_result read_object(struct bw_store *store, enum bw_sql sql, const bw_tenant *tenant, struct bw_arena *arena, struct bw_object *object)
+static bw_result read_object(struct bw_store *store, enum bw_store_sql sql, const bw_tenant *tenant, struct bw_arena *arena, struct bw_object *object)
 {
     bw_bytes id = bw_query_get_bytes(store, sql, 0);
 
@@ -67,7 +67,7 @@ static bw_result read_object(struct bw_store *store, enum bw_sql sql, const bw_t
     return bw_query_copy_bytes(store, sql, 7, arena, &object->owner);
 }
 
-static bw_result read_objects(struct bw_store *store, enum bw_sql sql, const bw_tenant *tenant, struct bw_arena *arena,
+static bw_result read_objects(struct bw_store *store, enum bw_store_sql sql, const bw_tenant *tenant, struct bw_arena *arena,
                               struct bw_object *ret_objects, size_t limit, size_t *ret_count)
 {
     size_t count = 0;
@@ -85,7 +85,7 @@ static bw_result read_objects(struct bw_store *store, enum bw_sql sql, const bw_
 bw_result bw_store_get_object(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static 16],
                               struct bw_arena *arena, struct bw_object *ret_object)
 {
-    const enum bw_sql sql = BW_SQL_GET_OBJECT;
+    const enum bw_store_sql sql = BW_SQL_GET_OBJECT;
     struct bw_object object;
     size_t count = 0;
 
@@ -104,7 +104,7 @@ bw_result bw_store_get_object(struct bw_store *store, const bw_tenant *tenant, c
 bw_result bw_store_list_objects(struct bw_store *store, const bw_tenant *tenant, const uint8_t *after, bw_bytes label, bw_bytes cka_id,
                                 struct bw_arena *arena, struct bw_object *ret_objects, size_t limit, size_t *ret_count)
 {
-    const enum bw_sql sql = BW_SQL_LIST_OBJECTS;
+    const enum bw_store_sql sql = BW_SQL_LIST_OBJECTS;
     bw_bytes from = { after, after ? 16 : 0 }; /* every id comes after no bytes */
 
     (void)pthread_mutex_lock(&store->lock);

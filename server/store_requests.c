@@ -39,7 +39,7 @@ void bw_store_release_request(struct bw_store *store, struct bw_request_claim *c
 
 static bw_result read_request(struct bw_store *store, const uint8_t digest[static 32], struct bw_arena *arena, bool *ret_found, bw_bytes *ret_reply)
 {
-    const enum bw_sql sql = BW_SQL_FIND_REQUEST;
+    const enum bw_store_sql sql = BW_SQL_FIND_REQUEST;
     bool row;
 
     BW_TRY(bw_query_row(store, sql, &row));

@@ -3,11 +3,11 @@
 #define BW_SERVER_STORE_SQL_H
 
 #include <pthread.h>
-#include <sqlite3.h>
 
+#include "sql.h"
 #include "store.h"
 
-enum bw_sql {
+enum bw_store_sql {
 #define BW_SQL(name, text) BW_SQL_##name,
 #include "store.def"
 #undef BW_SQL
@@ -16,8 +16,7 @@ enum bw_sql {
 
 struct bw_store {
     pthread_mutex_t lock;      /* of all that follows */
-    sqlite3        *db;
-    sqlite3_stmt   *statements[BW_SQL_COUNT];
+    struct bw_sql   sql;       /* statements in the order of store.def */
     bw_region       region;
     struct bw_request_claim *claims;
     pthread_cond_t           released; /* a claim was */
@@ -43,19 +42,22 @@ static inline struct bw_query_value bw_query_id(const uint8_t id[static 16]) { r
 
 /* A statement that gives no rows. ret_changed: rows that it changed; NULL: the caller does not ask.
  * BW_ALREADY_EXISTS: a row of that primary key or unique value is there. */
-bw_result bw_query_run(struct bw_store *store, enum bw_sql sql, const struct bw_query_value *values, size_t count, int *ret_changed);
+bw_result bw_query_run(struct bw_store *store, enum bw_store_sql sql, const struct bw_query_value *values, size_t count, int *ret_changed);
 
 /* A statement that gives rows: start, row until it says false, done on every path. One run of a statement at a time. */
-bw_result bw_query_start(struct bw_store *store, enum bw_sql sql, const struct bw_query_value *values, size_t count);
-bw_result bw_query_row(struct bw_store *store, enum bw_sql sql, bool *ret_row);
-void      bw_query_done(struct bw_store *store, enum bw_sql sql);
+bw_result bw_query_start(struct bw_store *store, enum bw_store_sql sql, const struct bw_query_value *values, size_t count);
+bw_result bw_query_row(struct bw_store *store, enum bw_store_sql sql, bool *ret_row);
+void      bw_query_done(struct bw_store *store, enum bw_store_sql sql);
 
 /* Columns of the row, from 0. Borrowed until the next row or done; _copy from the arena. */
-int64_t     bw_query_get_number(struct bw_store *store, enum bw_sql sql, int column);
-const char *bw_query_get_text(struct bw_store *store, enum bw_sql sql, int column);
-bw_bytes    bw_query_get_bytes(struct bw_store *store, enum bw_sql sql, int column);
-bw_result   bw_query_copy_text(struct bw_store *store, enum bw_sql sql, int column, struct bw_arena *arena, const char **ret_text);
-bw_result   bw_query_copy_bytes(struct bw_store *store, enum bw_sql sql, int column, struct bw_arena *arena, bw_bytes *ret_bytes);
+int64_t     bw_query_get_number(struct bw_store *store, enum bw_store_sql sql, int column);
+const char *bw_query_get_text(struct bw_store *store, enum bw_store_sql sql, int column);
+bw_bytes    bw_query_get_bytes(struct bw_store *store, enum bw_store_sql sql, int column);
+bw_result   bw_query_copy_text(struct bw_store *store, enum bw_store_sql sql, int column, struct bw_arena *arena, const char **ret_text);
+bw_result   bw_query_copy_bytes(struct bw_store *store, enum bw_store_sql sql, int column, struct bw_arena *arena, bw_bytes *ret_bytes);
+
+/* In the transaction of the change that a warrant is for; NULL: it takes none. BW_NOT_APPROVED. */
+bw_result bw_warrant_spend(struct bw_store *store, const struct bw_warrant *warrant);
 
 /* Runs the body under the lock in a transaction, which stands when the body succeeds. */
 typedef bw_result (*bw_store_body_fn)(struct bw_store *store, const void *what);

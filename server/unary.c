@@ -34,12 +34,13 @@ struct acceptor {
 /* The reply's bytes stand in the call's arena until the C core has let go of them. */
 struct unary {
     struct bw_call      call;
-    struct bw_tag       closed, sent;
+    struct bw_tag       closed, sent, part;
     struct bw_listener *listener;
     grpc_call          *grpc;
     unsigned            pending;         /* of closed and sent; the listener's thread alone */
     atomic_uint         references;      /* pending operations, the reply's slice, who sends it */
     int                 cancelled;
+    bool                greeted;         /* initial metadata are sent */
     grpc_auth_context  *peer;
     grpc_slice          message;
 };
@@ -54,6 +55,8 @@ static void release(void *self)
     if (atomic_fetch_sub_explicit(&unary->references, 1, memory_order_acq_rel) != 1)
         return;
     struct bw_listener *listener = unary->listener;
+    for (size_t i = 0; i < unary->call.job_count; i++)
+        bw_arena_clear(&unary->call.jobs[i].own_arena);
     bw_arena_clear(&unary->call.arena);
     grpc_slice_unref(unary->message);
     grpc_auth_context_release(unary->peer);
@@ -110,7 +113,7 @@ static void send_reply(struct bw_call *call, bw_result result, bw_bytes details,
                                .value = grpc_slice_from_copied_buffer((const char *)details.data, details.len) };
     grpc_slice text = grpc_slice_from_static_string(bw_ok(result) ? "" : row->told);
     grpc_op ops[3] = { { .op = GRPC_OP_SEND_INITIAL_METADATA } };
-    size_t  count  = 1;
+    size_t  count  = unary->greeted ? 0 : 1;
 
     if (message != NULL)
         ops[count++] = (grpc_op){ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message };
@@ -126,6 +129,41 @@ static void send_reply(struct bw_call *call, bw_result result, bw_bytes details,
     if (message != NULL)
         grpc_byte_buffer_destroy(message);
     release(unary);
+}
+
+/* ---- a stream's messages ---- */
+
+static void on_part(struct bw_tag *tag, bool ok)
+{
+    struct unary *unary = BW_TAG_OWNER(tag, struct unary, part);
+
+    unary->call.part_sent(&unary->call, ok);
+    release(unary);
+}
+
+/* bw_call.send_part: any thread. */
+static void send_part(struct bw_call *call, bw_bytes bytes)
+{
+    struct unary     *unary   = (struct unary *)call;
+    grpc_slice        slice   = grpc_slice_from_copied_buffer((const char *)bytes.data, bytes.len);
+    grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_op ops[2] = { { .op = GRPC_OP_SEND_INITIAL_METADATA } };
+    size_t  count  = unary->greeted ? 0 : 1;
+
+    grpc_slice_unref(slice);
+    ops[count++] = (grpc_op){ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = message };
+    unary->greeted = true;
+    atomic_fetch_add_explicit(&unary->references, 1, memory_order_release);
+    grpc_call_error error = grpc_call_start_batch(unary->grpc, ops, count, &unary->part, NULL);
+    assert(error == GRPC_CALL_OK);
+    grpc_byte_buffer_destroy(message);
+}
+
+/* bw_call.cut: any thread. */
+static void cut(struct bw_call *call, bw_result result)
+{
+    const struct bw_code_row *row = bw_code_row(result.code);
+    (void)grpc_call_cancel_with_status(((struct unary *)call)->grpc, (grpc_status_code)row->grpc, row->told, NULL);
 }
 
 /* ---- the beginning ---- */
@@ -237,6 +275,7 @@ static void begin(struct acceptor *acceptor)
     unary->grpc               = acceptor->call;
     unary->closed.run         = on_closed;
     unary->sent.run           = on_sent;
+    unary->part.run           = on_part;
     unary->pending            = 2;
     unary->references         = 2;
     unary->call.arena.ceiling = ARENA_MAX;
@@ -244,6 +283,8 @@ static void begin(struct acceptor *acceptor)
     unary->call.started_us    = now_us();
     unary->call.deadline_us   = deadline_us(acceptor->method ? acceptor->deadline : acceptor->details.deadline);
     unary->call.send          = send_reply;
+    unary->call.send_part     = send_part;
+    unary->call.cut           = cut;
     bool room     = has_room(listener);
     bool readable = read_message(unary, acceptor->payload);
     read_peer(unary);
@@ -253,7 +294,7 @@ static void begin(struct acceptor *acceptor)
     else if (!readable)
         refuse(unary, bw_fail(BW_BAD_ARGUMENT, "compressed requests are not read"));
     else
-        bw_serve(listener->daemon, &unary->call);
+        listener->unflushed += bw_serve(listener->daemon, &unary->call);
 }
 
 static void free_acceptor(struct acceptor *acceptor)

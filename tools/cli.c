@@ -39,6 +39,11 @@ const char *bw_cli_what_to_do(enum bw_code code)
     return advice_for(code, true).what_to_do;
 }
 
+bool bw_cli_may_pass(enum bw_code code)
+{
+    return advice_for(code, true).exit == BW_EXIT_UNREACHABLE;
+}
+
 /* ---- calling ---- */
 
 static bw_result unlock(struct bw_cli *cli, struct bw_client *client, const char *key_file)
@@ -89,6 +94,21 @@ bw_result bw_cli_call(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMes
     BW_TRY(connect_once(cli));
     BW_TRY(set_request_id(cli, request));
     return bw_call(cli->client, bw_method_by_number(method), request, &cli->arena, ret_reply, &cli->refusal);
+}
+
+bw_result bw_cli_receive(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMessage *request, bw_client_each_fn each, void *self)
+{
+    enum { QUIET_MS = 60 * 1000 }; /* four heartbeats */
+    struct bw_arena arena = { 0 };
+    bw_bytes packed;
+
+    BW_TRY(connect_once(cli));
+    BW_TRY(set_request_id(cli, request));
+    bw_result r = bw_wire_pack(request, &arena, &packed);
+    if (bw_ok(r))
+        r = bw_client_receive(cli->client, bw_method_by_number(method)->path, packed, QUIET_MS, each, self, &cli->refusal);
+    bw_arena_clear(&arena);
+    return r;
 }
 
 bw_result bw_cli_confirm(struct bw_cli *cli, const char *question)
@@ -144,6 +164,7 @@ enum bw_exit bw_cli_report(const struct bw_cli *cli, bw_result result)
         tell("reason", bw_code_row(result.code)->name);
     tell("field", server_said ? cli->refusal.field : result.field);
     tell("home", cli->refusal.home_region);
+    tell("proposal", cli->refusal.proposal);
     tell_request(cli);
     tell("to do", advice.what_to_do);
     return advice.exit;

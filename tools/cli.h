@@ -11,7 +11,9 @@ enum bw_exit {
     BW_EXIT_USAGE       = 2,  /* the command line, or what it names, is wrong */
     BW_EXIT_UNREACHABLE = 3,  /* the region cannot be reached or cannot serve now: try again later */
     BW_EXIT_CONFIG      = 4,  /* configuration, certificate or key; doctor found a fault */
-    BW_EXIT_FAILED      = 5   /* something broke, here or there */
+    BW_EXIT_FAILED      = 5,  /* something broke, here or there */
+    BW_EXIT_FORKED      = 6,  /* a log does not go on from the caller's last checkpoint: evidence against the region */
+    BW_EXIT_WAITING     = 7   /* kept as a proposal, for more custodians to approve */
 };
 
 /* All zero is a run that has not begun. */
@@ -32,6 +34,12 @@ void bw_cli_about(struct bw_cli *cli, const char *format, ...) __attribute__((fo
 /* One RPC. Gives the request an id of its own; connects first when nothing was called before, which reads the
  * configuration and, on a terminal, asks for the private key's passphrase. The reply lives as long as the run. */
 bw_result bw_cli_call(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMessage *request, ProtobufCMessage **ret_reply);
+
+/* One RPC that is answered by a stream; each as in bw_client_receive. */
+bw_result bw_cli_receive(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMessage *request, bw_client_each_fn each, void *self);
+
+/* Whether the same may work later, without anybody doing anything about it here. */
+bool bw_cli_may_pass(enum bw_code code);
 
 /* Asks on the terminal; --yes answers for it. Fails with BW_CANCELLED when the answer is no, and with BW_BAD_ARGUMENT
  * when there is neither a terminal nor --yes. */

@@ -177,7 +177,7 @@ static bw_result send(struct bw_cli *cli, const struct parcel *parcel, const imp
     request.mechanism    = &mechanism;
     request.wrapped      = bw_wire_data(parcel->wrapped);
     request.public_key   = bw_wire_data(parcel->public_key);
-    BW_TRY(bw_cmd_moment(cli, "expires", &request.material_expires_us));
+    BW_TRY(bw_cmd_time(cli, "expires", &request.material_expires_us));
     BW_TRY(bw_cli_call(cli, BW_METHOD_NR(ImportKeyMaterial), &request.base, &reply));
     *ret_reply = (const void *)reply;
     return bw_cmd_show(cli, reply);

@@ -37,7 +37,7 @@ static bw_result read_description(struct bw_cli *cli, struct description *ret)
     BW_TRY(bw_cmd_texts(cli, "alias", BW_ALIASES_MAX, &ret->aliases, &ret->aliases_count));
     BW_TRY(bw_cmd_hex(cli, "cka-id", BW_CKA_ID_MAX, &ret->cka_id));
     BW_TRY(bw_cmd_number(cli, "rotation-days", BW_ROTATION_DAYS_MAX, &ret->rotation_days));
-    BW_TRY(bw_cmd_moment(cli, "expires", &ret->expires_us));
+    BW_TRY(bw_cmd_time(cli, "expires", &ret->expires_us));
     return bw_pairs_read(cli, "tag", BW_TAGS_MAX, BW_TAG_MAX, &ret->tags);
 }
 
@@ -114,7 +114,7 @@ bw_result bw_cmd_key_update(struct bw_cli *cli)
     request.fields   = fields;
     request.n_fields = collect_fields(cli, fields);
     BW_TRY(bw_cmd_number(cli, "minimum-version", BW_VERSION_MAX, &request.minimum_version));
-    BW_TRY(bw_cmd_moment(cli, "material-expires", &request.material_expires_us));
+    BW_TRY(bw_cmd_time(cli, "material-expires", &request.material_expires_us));
     BW_CHECK(request.n_fields > 0, BW_BAD_ARGUMENT, "nothing to change was named; --help tells what can be");
     BW_TRY(read_description(cli, &description));
     DESCRIBE(&request, cli, &description);
@@ -231,13 +231,51 @@ bw_result bw_cmd_key_cancel_deletion(struct bw_cli *cli)
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(CancelDeletion), &request.base);
 }
 
-const struct bw_option bw_cmd_key_policy_options[] = { { 0 } };
+const struct bw_option bw_cmd_key_purge_options[] = {
+    { "yes", BW_OPTION_FLAG, NULL, "do not ask back" },
+    { 0 }
+};
 
-bw_result bw_cmd_key_policy(struct bw_cli *cli)
+bw_result bw_cmd_key_purge(struct bw_cli *cli)
+{
+    Bailiwick__V1__PurgeKeyRequest request = BAILIWICK__V1__PURGE_KEY_REQUEST__INIT;
+    const char *question = bw_arena_text(&cli->arena, "Destroy key %s, and with it all that it encrypts, for good?", cli->args.operands[0]);
+
+    BW_CHECK(question != NULL, BW_NO_MEMORY, "question");
+    BW_TRY(bw_cli_confirm(cli, question));
+    BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &request.name));
+    return bw_cmd_call_and_show(cli, BW_METHOD_NR(PurgeKey), &request.base);
+}
+
+const struct bw_option bw_cmd_key_policy_get_options[] = { { 0 } };
+
+/* Byte by byte what was set, so that it can be compared with what is under version control. */
+bw_result bw_cmd_key_policy_get(struct bw_cli *cli)
+{
+    Bailiwick__V1__GetKeyRequest request = BAILIWICK__V1__GET_KEY_REQUEST__INIT;
+    ProtobufCMessage *reply;
+
+    BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &request.name));
+    BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetKey), &request.base, &reply));
+    const Bailiwick__V1__Key *key = ((const Bailiwick__V1__GetKeyReply *)(const void *)reply)->key;
+    BW_CHECK(key != NULL, BW_PROTOCOL_BROKEN, "the reply holds no key");
+    BW_CHECK(fputs(key->policy, stdout) >= 0, BW_INTERNAL, "standard output cannot be written");
+    return bw_success();
+}
+
+const struct bw_option bw_cmd_key_policy_set_options[] = {
+    { "generation", BW_OPTION_TEXT, "NUMBER", "only if the key is still of it ('key show' tells); else whatever it is" },
+    { 0 }
+};
+
+bw_result bw_cmd_key_policy_set(struct bw_cli *cli)
 {
     Bailiwick__V1__SetKeyPolicyRequest request = BAILIWICK__V1__SET_KEY_POLICY_REQUEST__INIT;
+    uint32_t generation;
 
+    BW_TRY(bw_cmd_number(cli, "generation", UINT32_MAX, &generation));
     BW_TRY(bw_cmd_load_text(cli, cli->args.operands[1], POLICY_MAX, &request.policy));
     BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &request.name));
+    request.generation = generation;
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(SetKeyPolicy), &request.base);
 }

@@ -24,7 +24,7 @@ only()
 all=(include/bailiwick/* proto/*.[ch] server/*.[ch] provider/*.[ch] tools/*.[ch])
 
 only '#include <grpc/'            'server/(listen|reflection|stream|unary)\.c|server/transport\.h' "${all[@]}"
-only '#include <sqlite3\.h>'      'server/(audit|store)_sql\.h'                                    "${all[@]}"
+only '#include <sqlite3\.h>'      'server/sql\.h'                                    "${all[@]}"
 only '#include <nghttp2/'         'proto/(connection|stream|pool)\.[ch]'                           "${all[@]}"
 only '#include <jansson\.h>'      '(server|tools)/.*'                                              "${all[@]}"
 only 'pb-c\.h|protobuf-c\.h'      'proto/.*|server/.*|tools/.*|provider/rpc\.c'                    "${all[@]}"

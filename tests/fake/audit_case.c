@@ -22,7 +22,8 @@ void check_ok(bw_result r)
 struct bw_audit_options audit_case_options(const struct audit_case *at)
 {
     return (struct bw_audit_options){ .dir = at->dir, .region = region, .node = "n1", .host = "eu-central.example",
-                                      .guard = at->guard, .signer = at->signer, .epoch_ms = at->epoch_ms, .alarm = at->alarm };
+                                      .guard = at->guard, .signer = at->signer, .epoch_ms = at->epoch_ms, .alarm = at->alarm,
+                                      .damaged = at->damaged, .scrub_pause_ms = 1 };
 }
 
 void audit_case_make(struct audit_case *at)

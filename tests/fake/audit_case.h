@@ -11,6 +11,7 @@ struct audit_case {
     const char      *guard;              /* NULL: in dir */
     unsigned         epoch_ms;           /* 0: a minute */
     bw_audit_alarm_fn alarm;
+    bw_audit_damage_fn damaged;          /* with it the log is read again, without a pause */
 };
 
 struct bw_audit_options audit_case_options(const struct audit_case *at);

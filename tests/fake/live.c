@@ -152,6 +152,14 @@ void live_stop(struct live *live)
     reap(live->pid, "the daemon");
 }
 
+void live_kill(struct live *live)
+{
+    (void)kill(live->pid, SIGKILL);
+    running = 0;
+    if (waitpid(live->pid, NULL, 0) != live->pid)
+        fail("the daemon", "did not die");
+}
+
 void live_make(struct live *live)
 {
     *live = (struct live){ .folder = test_folder_new(), .ca = test_ca_new("live") };
@@ -195,13 +203,36 @@ struct bw_client *live_caller(struct live *live, const char *id)
     return client;
 }
 
+/* Of a stream the first message stands for all. */
+static bw_result keep_first(void *self, bw_bytes message)
+{
+    struct bw_buf *first = self;
+
+    BW_TRY(bw_buf_add(first, message));
+    return bw_fail(BW_CANCELLED, "enough");
+}
+
+static bw_result call_stream(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request, struct bw_arena *arena,
+                             ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal)
+{
+    struct bw_buf first = { 0 };
+    bw_bytes packed;
+
+    BW_TRY(bw_wire_pack(request, arena, &packed));
+    bw_result r = bw_client_receive(client, method->path, packed, 60 * 1000, keep_first, &first, ret_refusal);
+    if (first.len > 0)
+        r = bw_wire_unpack(method->reply, bw_buf_bytes(&first), arena, ret_reply);
+    bw_buf_clear(&first);
+    return r;
+}
+
 const ProtobufCMessage *live_call(struct bw_client *client, enum bw_method_nr method, const ProtobufCMessage *request,
                                   struct bw_arena *arena, enum bw_code *ret_code)
 {
     struct bw_refusal refusal;
     ProtobufCMessage *reply;
 
-    bw_result result = bw_call(client, bw_method_by_number(method), request, arena, &reply, &refusal);
+    bw_result result = (method == BW_METHOD_NR(Follow) ? call_stream : bw_call)(client, bw_method_by_number(method), request, arena, &reply, &refusal);
     *ret_code = result.code;
     return bw_ok(result) ? reply : NULL;
 }

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import os
 import sys
+import time
 
 import grpc
 from google.protobuf.descriptor import FieldDescriptor as Field
@@ -59,6 +60,11 @@ GOOD = {
     "ScheduleDeletion": (custodian, dict(name=doomed[0], days=7)),
     "CancelDeletion": (custodian, dict(name=doomed[0])),
     "SetKeyPolicy": (custodian, dict(name=key, policy='{"rules": [{"name": "all"}]}')),
+    "TestKeyPolicy": (auditor, dict(name=key, policy='{"rules": []}')),
+    "PurgeKey": (custodian, dict(name=doomed[0])),
+    "CreateGrant": (custodian, dict(name=key, terms='{"principals": ["app/t1"]}', expires_us=int((time.time() + 3600) * 1e6))),
+    "ListGrants": (custodian, dict(name=key)),
+    "RevokeGrant": (custodian, dict(name=key, id="00" * 16)),
     "GetImportParameters": (custodian, dict(name=waiting)),
     "ImportKeyMaterial": (custodian, dict(name=waiting, import_token=bytes(48), mechanism=dict(type=common_pb2.RSA_PKCS_OAEP, hash=common_pb2.SHA1,
                                                                                               mgf=common_pb2.SHA1), wrapped=bytes(512))),
@@ -70,6 +76,10 @@ GOOD = {
     "SetTenantPolicy": (custodian, dict(policy="{}")),
     "RevokePrincipal": (custodian, dict(principal="spiffe://test.example/region/eu-central/tenant/acme/app/nobody")),
     "ListRevoked": (custodian, dict()),
+    "ListProposals": (custodian, dict()),
+    "GetProposal": (auditor, dict(id=bytes(16))),
+    "ApproveProposal": (custodian, dict(id=bytes(16))),
+    "RejectProposal": (custodian, dict(id=bytes(16))),
     "PutObject": (custodian, dict(object=dict(value=b"data", label="data"))),
     "ListObjects": (app, dict()),
     "DeleteObject": (custodian, dict(id=bytes(16))),
@@ -78,6 +88,7 @@ GOOD = {
     "GetRecord": (auditor, dict()),
     "GetTile": (auditor, dict(width=1)),
     "GetEntries": (auditor, dict(count=1)),
+    "Follow": (auditor, dict(limit=1)),
     "Describe": (app, dict()),
 }
 assert set(GOOD) == set(METHODS), set(GOOD) ^ set(METHODS)
@@ -189,9 +200,11 @@ NEEDED = [("Encrypt", "key"), ("Decrypt", "key"), ("Sign", "key"), ("Verify", "k
           ("UnwrapKey", "wrapped"), ("UnwrapKey", "template"), ("GenerateKey", "template"), ("DeriveKey", "key"), ("DeriveKey", "template"), ("Wrap", "key"),
           ("Unwrap", "envelope"), ("Rewrap", "envelope"), ("GenerateDataKey", "key"), ("Random", "length"), ("Batch", "operations"), ("CreateKey", "spec"),
           ("GetKey", "name"), ("UpdateKey", "name"), ("UpdateKey", "fields"), ("RotateKey", "name"), ("EnableKey", "name"), ("DisableKey", "name"),
-          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("GetImportParameters", "name"),
+          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("TestKeyPolicy", "name"), ("TestKeyPolicy", "policy"), ("CreateGrant", "name"), ("CreateGrant", "terms"), ("CreateGrant", "expires_us"),
+          ("ListGrants", "name"), ("RevokeGrant", "name"), ("RevokeGrant", "id"), ("GetImportParameters", "name"),
           ("ImportKeyMaterial", "name"), ("ImportKeyMaterial", "import_token"), ("ImportKeyMaterial", "wrapped"), ("CreateTenant", "name"),
-          ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy")]
+          ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy"), ("PurgeKey", "name"),
+          ("GetProposal", "id"), ("ApproveProposal", "id"), ("RejectProposal", "id")]
 check_all("a field that is missing", (refuse(method, without(method, field), ARGUMENT, field) for method, field in NEEDED))
 check_all("a mechanism that is missing", (refuse(method, without(method, "mechanism"), {"MECHANISM_INVALID"}, "mechanism")
                                           for method in ("Encrypt", "Decrypt", "Sign", "Verify", "WrapKey", "UnwrapKey", "GenerateKey", "DeriveKey", "ImportKeyMaterial")))

@@ -394,13 +394,13 @@ static void lists_keep_segments_and_values_apart(void **state)
     };
     static struct bw_list_place places[3 * BW_SEGMENT];
     static struct bw_bits       bits;
-    struct bw_audit_sql sql;
+    struct bw_sql sql;
     bw_list_value odd = bw_list_value_of_number(1), even = bw_list_value_of_number(0);
     size_t        count = 0;
 
-    check_ok(bw_audit_sql_open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+    check_ok(bw_sql_open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, BW_AUDIT_UNAVAILABLE,
                          "CREATE TABLE list (log, segment, kind, value, first, offsets, PRIMARY KEY (log, segment, kind, value, first)) WITHOUT ROWID", &sql));
-    check_ok(bw_audit_sql_prepare(&sql, texts, ARRAY_LEN(texts)));
+    check_ok(bw_sql_prepare(&sql, texts, ARRAY_LEN(texts)));
     for (uint64_t index = 3 * BW_SEGMENT; index-- > BW_SEGMENT / 2;)
         places[count++] = bw_list_place_of(7, index, BW_LIST_KEY, index % 2 ? &odd : &even);
     check_ok(bw_lists_write(&sql, 0, places, count));
@@ -411,7 +411,7 @@ static void lists_keep_segments_and_values_apart(void **state)
         for (uint32_t offset = 0; offset < BW_SEGMENT; offset++)
             assert_int_equal(bits.words[offset / 64] >> offset % 64 & 1, segment < 3 && offset >= first && offset % 2);
     }
-    bw_audit_sql_close(&sql);
+    bw_sql_close(&sql);
 }
 
 #define with_log(test) cmocka_unit_test_setup_teardown(test, make, drop)

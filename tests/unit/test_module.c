@@ -605,7 +605,7 @@ static void finalize_wakes_the_threads_inside(void **state)
     for (size_t i = 0; i < ARRAY_LEN(sessions); i++) {
         void *rv;
         assert_int_equal(pthread_join(drawing[i], &rv), 0);
-        assert_true((CK_RV)rv == CKR_FUNCTION_CANCELED || (CK_RV)rv == CKR_CRYPTOKI_NOT_INITIALIZED);
+        assert_int_equal((CK_RV)rv, CKR_CRYPTOKI_NOT_INITIALIZED);
     }
     assert_int_equal(initialize(), CKR_OK);
     assert_int_equal(finalize(), CKR_OK);
@@ -754,7 +754,7 @@ static void forked_while_another_thread_is_inside(void **state)
             in_a_child(children[i]);
     assert_int_equal(finalize(), CKR_OK);
     assert_int_equal(pthread_join(drawing, &rv), 0);
-    assert_int_equal((CK_RV)rv, CKR_FUNCTION_CANCELED);
+    assert_int_equal((CK_RV)rv, CKR_CRYPTOKI_NOT_INITIALIZED);
     assert_int_equal(close(listener), 0);
 }
 
