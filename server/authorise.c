@@ -215,12 +215,27 @@ static bw_result decide(struct bw_daemon *daemon, struct bw_job *job, struct bw_
     return bw_success();
 }
 
+/* Since when. NULL: of no key, or out of memory. */
+static const char *expired_at(const struct bw_key *key, struct bw_arena *arena)
+{
+    enum { ROOM = sizeof "2026-01-02T03:04:05Z" };
+    char *text = key ? bw_arena_alloc(arena, ROOM) : NULL;
+    struct tm utc;
+
+    if (text == NULL)
+        return NULL;
+    time_t at = (time_t)((is_past(key->expires_us) ? key->expires_us : bw_material_due(key)) / 1000000);
+    return gmtime_r(&at, &utc) != NULL && strftime(text, ROOM, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0 ? text : NULL;
+}
+
 bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job)
 {
     BW_AUTO(grant) grant = calloc(1, sizeof *grant);
 
     BW_CHECK(grant != NULL, BW_NO_MEMORY, "grant");
     bw_result decided = decide(daemon, job, grant);
+    if (decided.code == BW_EXPIRED)
+        job->reply.expired_at = expired_at(grant->key, job->arena);
     /* Kept when refused too: the record says which key and which policy it was. */
     bw_grant_free(job->grant);
     job->grant = bw_take(&grant);

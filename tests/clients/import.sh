@@ -137,6 +137,7 @@ cmp "$DIR/decrypted" "$DIR/plain"
 
 cli_as custodian key update own --expires now >/dev/null
 expect 1 EXPIRED cli_as app wrap --key own </dev/null
+expect 1 "expired  $(date -u +%Y-%m-%dT%H:)" cli_as app wrap --key own </dev/null
 cli_as custodian key update own --expires never >/dev/null
 cli_as app wrap --key own </dev/null >/dev/null
 
