@@ -19,13 +19,25 @@ enum { MATERIAL_MAX = 16 * 1024 };
 typedef Bailiwick__V1__GetImportParametersReply parameters;
 typedef Bailiwick__V1__ImportKeyMaterialReply   imported;
 
+/* When a tenant asks for the first time its HSM makes the wrapping key, RSA-4096, which may take longer than a call; the region
+ * goes on making it. */
+static bw_result call_patiently(struct bw_cli *cli, ProtobufCMessage *request, ProtobufCMessage **ret_reply)
+{
+    enum { TRIES = 6 };
+    bw_result result = bw_cli_call(cli, BW_METHOD_NR(GetImportParameters), request, ret_reply);
+
+    for (int i = 1; result.code == BW_DEADLINE && i < TRIES; i++)
+        result = bw_cli_call(cli, BW_METHOD_NR(GetImportParameters), request, ret_reply);
+    return result;
+}
+
 static bw_result ask_parameters(struct bw_cli *cli, const char *key, char **ret_name, const parameters **ret_parameters)
 {
     Bailiwick__V1__GetImportParametersRequest request = BAILIWICK__V1__GET_IMPORT_PARAMETERS_REQUEST__INIT;
     ProtobufCMessage *reply;
 
     BW_TRY(bw_cmd_key_name(cli, key, &request.name));
-    BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetImportParameters), &request.base, &reply));
+    BW_TRY(call_patiently(cli, &request.base, &reply));
     *ret_name       = request.name;
     *ret_parameters = (const void *)reply;
     return bw_success();
