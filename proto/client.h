@@ -64,6 +64,7 @@ struct bw_refusal {
     char field[64];                /* of the request, or empty */
     char home_region[BW_REGION_MAX + 1]; /* with BW_WRONG_REGION, or empty */
     char proposal[2 * BW_PROPOSAL_ID_LEN + 1]; /* with BW_NOT_APPROVED, or empty: hexadecimal */
+    char expired_at[24];           /* with BW_EXPIRED of a key, or empty: RFC 3339 */
     char message[256];             /* for people */
     int  grpc_status;
 };

@@ -12,6 +12,7 @@
 static char DOMAIN[]      = "bailiwick";
 static char HOME_REGION[] = "home_region"; /* the keys in ErrorInfo's metadata */
 static char PROPOSAL[]    = "proposal";
+static char EXPIRED_AT[]  = "expired_at";
 
 enum { GRPC_UNKNOWN = 2 };         /* gRPC doc/statuscodes.md */
 enum { DETAILS_ROOM = 64 * 1024 }; /* bytes of arena to read a refusal in; ours take less than 1 KiB */
@@ -50,7 +51,9 @@ static char *unconst(const char *text)
 
 static bw_result pack_error_info(const struct bw_code_row *row, const struct bw_refusal_parts *parts, struct bw_arena *arena, Google__Protobuf__Any **ret_any)
 {
-    const struct { char *key; const char *value; } pairs[] = { { HOME_REGION, parts->home_region }, { PROPOSAL, parts->proposal } };
+    const struct { char *key; const char *value; } pairs[] = {
+        { HOME_REGION, parts->home_region }, { PROPOSAL, parts->proposal }, { EXPIRED_AT, parts->expired_at },
+    };
     Google__Rpc__ErrorInfo__MetadataEntry entries[ARRAY_LEN(pairs)], *given[ARRAY_LEN(pairs)];
     Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
 
@@ -141,6 +144,8 @@ static void read_metadata(const Google__Rpc__ErrorInfo__MetadataEntry *entry, st
         memcpy(refusal->home_region, home.text, sizeof refusal->home_region);
     if (strcmp(entry->key, PROPOSAL) == 0 && strlen(entry->value) == 2 * sizeof id && bw_unhex(entry->value, 2 * sizeof id, id))
         bw_hex(bw_bytes_of(id, sizeof id), refusal->proposal);
+    if (strcmp(entry->key, EXPIRED_AT) == 0)
+        copy_text(refusal->expired_at, sizeof refusal->expired_at, entry->value);
 }
 
 static void read_error_info(const Google__Rpc__ErrorInfo *info, struct bw_refusal *refusal)
@@ -197,6 +202,7 @@ void bw_wire_unpack_batch_error(bw_bytes bytes, struct bw_refusal *ret_refusal)
         copy_text(ret_refusal->reason, sizeof ret_refusal->reason, error->reason);
         copy_text(ret_refusal->field, sizeof ret_refusal->field, error->field);
         copy_text(ret_refusal->message, sizeof ret_refusal->message, error->message);
+        copy_text(ret_refusal->expired_at, sizeof ret_refusal->expired_at, error->expired_at);
         if (bw_ok(bw_region_parse(bw_bytes_text(error->home_region), &home)))
             memcpy(ret_refusal->home_region, home.text, sizeof ret_refusal->home_region);
         ret_refusal->grpc_status = bw_code_row(bw_code_by_name(ret_refusal->reason))->grpc;

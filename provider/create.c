@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "key.h"
+#include "bring.h"
 #include "output.h"
 #include "session.h"
 #include "slot.h"
@@ -77,7 +77,7 @@ static bw_result complete(struct bw_object *object)
     case CKO_CERTIFICATE: return complete_certificate(&object->attributes);
     case CKO_DATA:        return bw_success();
     case CKO_PROFILE:     return bw_fail(BW_ATTRIBUTE_VALUE, "profiles are the token's to have");
-    default:              return bw_fail(BW_TEMPLATE_INVALID, "private keys are generated");
+    default:              return bw_fail(BW_TEMPLATE_INVALID, "private keys are on the token");
     }
 }
 
@@ -125,22 +125,32 @@ static bw_result add(struct bw_session *session, struct bw_object *object, CK_OB
     return put_at_region(session, object, ret_handle);
 }
 
-static bool is_secret_key(const CK_ATTRIBUTE *template, CK_ULONG count)
+static bool says_class(struct bw_template t, CK_OBJECT_CLASS wanted)
 {
-    static const CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
     bw_bytes class;
+    return bw_template_find(t.attributes, t.count, CKA_CLASS, &class) && bw_bytes_equal(class, bw_bytes_of(&wanted, sizeof wanted));
+}
 
-    return bw_template_find(template, count, CKA_CLASS, &class) && bw_bytes_equal(class, bw_bytes_of(&secret, sizeof secret));
+static bool is_for_token(struct bw_template t)
+{
+    static const CK_BBOOL yes = CK_TRUE;
+    bw_bytes token;
+
+    return bw_template_find(t.attributes, t.count, CKA_TOKEN, &token) && bw_bytes_equal(token, bw_bytes_of(&yes, sizeof yes));
 }
 
 bw_result bw_create(struct bw_session *session, const CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *ret_object)
 {
     BW_AUTO(object) object = NULL;
+    const struct bw_template t = { template, count };
 
     BW_CHECK(ret_object != NULL, BW_BAD_ARGUMENT, "no place for the handle");
     BW_TRY(bw_template_check(template, count));
-    if (is_secret_key(template, count))
-        return bw_key_import(session, (struct bw_template){ template, count }, ret_object);
+    bool is_secret = says_class(t, CKO_SECRET_KEY);
+    if (is_for_token(t) && (is_secret || says_class(t, CKO_PRIVATE_KEY)))
+        return bw_bring(session, t, ret_object);
+    if (is_secret)
+        return bw_key_import(session, t, ret_object);
     BW_TRY(bw_object_new(BW_ORIGIN_SESSION, &object));
     BW_TRY(bw_attributes_take(&object->attributes, BW_GIVEN_CREATE, template, count));
     BW_TRY(complete(object));

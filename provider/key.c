@@ -130,7 +130,7 @@ static bw_result import(struct bw_session *session, struct bw_attributes *a, str
     struct bw_sealed_key key;
 
     BW_TRY(bw_attributes_take(a, BW_GIVEN_CREATE, given.attributes, given.count));
-    BW_CHECK(!bw_attributes_bool(a, CKA_TOKEN), BW_TEMPLATE_INVALID, "master keys are made in the HSM");
+    BW_CHECK(!bw_attributes_bool(a, CKA_TOKEN), BW_TEMPLATE_INVALID, "a key on the token comes another way");
     bw_bytes value = bw_bytes_of(bw_secret_reveal(a->hidden), bw_secret_len(a->hidden));
     BW_CHECK(value.len > 0, BW_TEMPLATE_INCOMPLETE, "no CKA_VALUE");
     BW_CHECK(value.len <= BW_SESSION_KEY_MAX, BW_KEY_SIZE, "CKA_VALUE");
@@ -152,10 +152,12 @@ bw_result bw_key_import(struct bw_session *session, struct bw_template given, CK
 
 /* ---- master keys ---- */
 
-static const struct bw_spec_row *spec_of(CK_KEY_TYPE key_type, CK_ULONG bits, bw_bytes curve)
+const struct bw_spec_row *bw_key_spec(CK_KEY_TYPE key_type, CK_ULONG bits, bw_bytes curve)
 {
     const struct bw_spec_row *row;
 
+    if (bw_bytes_equal(curve, bw_bytes_of(edwards25519, sizeof edwards25519 - 1)))
+        curve = bw_spec_row(BW_SPEC_ED25519)->curve;
     for (unsigned i = 1; (row = bw_spec_row((enum bw_spec)i)) != NULL; i++)
         if (row->key_type == key_type && (curve.len > 0 ? bw_bytes_equal(row->curve, curve) : row->bits == bits))
             return row;
@@ -188,7 +190,7 @@ static bw_result create_master_key(struct bw_session *session, const struct bw_a
     return bw_objects_learn(session->slot, &(struct bw_listing){ .keys = &key, .key_count = 1 });
 }
 
-static bw_result handle_of(struct bw_session *session, const bw_key_id *id, CK_OBJECT_CLASS class, CK_OBJECT_HANDLE *ret_handle)
+bw_result bw_key_handle(struct bw_session *session, const bw_key_id *id, CK_OBJECT_CLASS class, CK_OBJECT_HANDLE *ret_handle)
 {
     CK_OBJECT_HANDLE handle = bw_objects_handle(session->slot->objects, id->bytes, class);
 
@@ -201,12 +203,12 @@ static bw_result generate_master_key(struct bw_session *session, const struct bw
                                      CK_OBJECT_HANDLE *ret_key)
 {
     CK_KEY_TYPE type = bw_attributes_ulong(a, CKA_KEY_TYPE);
-    const struct bw_spec_row *spec = spec_of(type, 8 * bw_attributes_ulong(a, CKA_VALUE_LEN), (bw_bytes){ NULL, 0 });
+    const struct bw_spec_row *spec = bw_key_spec(type, 8 * bw_attributes_ulong(a, CKA_VALUE_LEN), (bw_bytes){ NULL, 0 });
     bw_key_id id;
 
     BW_CHECK(spec != NULL, BW_KEY_SIZE, "master keys of this size are not offered");
     BW_TRY(create_master_key(session, a, spec, bw_token_uses_wanted(a), arena, &id));
-    return handle_of(session, &id, CKO_SECRET_KEY, ret_key);
+    return bw_key_handle(session, &id, CKO_SECRET_KEY, ret_key);
 }
 
 static bw_result generate(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template wanted,
@@ -245,9 +247,7 @@ static bw_result pair_spec(const struct bw_attributes *public, const struct bw_s
 
     BW_CHECK(type == CKK_RSA ? bits != CK_UNAVAILABLE_INFORMATION : curve.len > 0, BW_TEMPLATE_INCOMPLETE, "no modulus length, or no curve");
     BW_CHECK(exponent.len == 0 || bw_bytes_equal(exponent, bw_bytes_of(f4, sizeof f4)), BW_TEMPLATE_INVALID, "only the exponent 65537");
-    if (bw_bytes_equal(curve, bw_bytes_of(edwards25519, sizeof edwards25519 - 1)))
-        curve = bw_spec_row(BW_SPEC_ED25519)->curve;
-    *ret_spec = spec_of(type, bits, curve);
+    *ret_spec = bw_key_spec(type, bits, curve);
     BW_CHECK(*ret_spec != NULL || type != CKK_RSA, BW_KEY_SIZE, "keys of this size are not offered");
     BW_CHECK(*ret_spec != NULL, BW_CURVE, "curve is not offered");
     return bw_success();
@@ -294,8 +294,8 @@ bw_result bw_key_generate_pair(struct bw_session *session, const CK_MECHANISM *m
     bw_attributes_clear(&pair.private);
     bw_arena_clear(&pair.arena);
     BW_TRY(r);
-    BW_TRY(handle_of(session, &id, CKO_PUBLIC_KEY, ret_public));
-    return handle_of(session, &id, CKO_PRIVATE_KEY, ret_private);
+    BW_TRY(bw_key_handle(session, &id, CKO_PUBLIC_KEY, ret_public));
+    return bw_key_handle(session, &id, CKO_PRIVATE_KEY, ret_private);
 }
 
 /* ---- wrap ---- */

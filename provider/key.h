@@ -10,6 +10,8 @@
 #ifndef BW_PROVIDER_KEY_H
 #define BW_PROVIDER_KEY_H
 
+#include "bailiwick/mechanism.h"
+#include "bailiwick/names.h"
 #include "output.h"
 #include "session.h"
 
@@ -30,5 +32,10 @@ bw_result bw_key_unwrap(struct bw_session *session, const CK_MECHANISM *mechanis
                         struct bw_template wanted, CK_OBJECT_HANDLE *ret_key);
 bw_result bw_key_derive(struct bw_session *session, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base, struct bw_template wanted,
                         CK_OBJECT_HANDLE *ret_key);
+
+/* For keys that are made of values (bring.h). NULL: no such spec. The curve, where there is one, decides. */
+const struct bw_spec_row *bw_key_spec(CK_KEY_TYPE key_type, CK_ULONG bits, bw_bytes curve);
+/* The handle of a master key that the region has just made. */
+bw_result bw_key_handle(struct bw_session *session, const bw_key_id *id, CK_OBJECT_CLASS class, CK_OBJECT_HANDLE *ret_handle);
 
 #endif

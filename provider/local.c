@@ -56,6 +56,11 @@ void bw_local_free(struct bw_local *local)
     free(local);
 }
 
+OSSL_LIB_CTX *bw_local_library(struct bw_local *local)
+{
+    return local->library;
+}
+
 /* ---- keys ---- */
 
 /* OpenSSL wants numbers in the machine's byte order. */

@@ -12,6 +12,9 @@ bw_result bw_local_new(struct bw_local **ret_local);
 void      bw_local_free(struct bw_local *local);
 BW_DEFINE_AUTO(local)
 
+/* The library context that OpenSSL works in here; borrowed. */
+struct ossl_lib_ctx_st *bw_local_library(struct bw_local *local);
+
 /* Verify what travels: data is what the region would be asked to sign.
  * RSA_PKCS a DigestInfo or any other bytes, RSA_X_509 at most a modulus, RSA_PKCS_PSS and ECDSA a digest, EDDSA the message.
  * Fails with  BW_SIGNATURE_INVALID  it does not verify;  BW_SIGNATURE_LENGTH  it has another length;

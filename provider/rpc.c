@@ -481,9 +481,59 @@ bw_result bw_rpc_create_key(const struct bw_remote *remote, struct bw_arena *are
     request.n_uses = put_uses(key->uses, uses);
     request.uses   = uses;
     request.cka_id = bw_wire_data(key->cka_id);
+    if (key->imported)
+        request.origin = BAILIWICK__V1__KEY_ORIGIN__IMPORTED;
     BW_TRY(put_text(arena, key->label, &request.label));
     BW_TRY(CALL(remote, arena, CreateKey, request, &reply));
     return take_key(AS(CreateKeyReply, reply)->key, ret_key);
+}
+
+static enum bw_digest best_hash(const V1(GetImportParametersReply) *reply)
+{
+    enum bw_digest best = BW_DIGEST_NONE;
+
+    for (size_t i = 0; i < reply->n_oaep_hashes; i++)
+        if ((enum bw_digest)reply->oaep_hashes[i] > best && bw_digest_row((enum bw_digest)reply->oaep_hashes[i]) != NULL)
+            best = (enum bw_digest)reply->oaep_hashes[i];
+    return best;
+}
+
+bw_result bw_rpc_import_parameters(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name,
+                                   struct bw_import_parameters *ret_parameters)
+{
+    V1(GetImportParametersRequest) request = BAILIWICK__V1__GET_IMPORT_PARAMETERS_REQUEST__INIT;
+    char text[BW_KEY_NAME_MAX + 1];
+    ProtobufCMessage *reply;
+
+    bw_key_name_print(name, text);
+    request.name = text;
+    BW_TRY(CALL(remote, arena, GetImportParameters, request, &reply));
+    *ret_parameters = (struct bw_import_parameters){
+        .wrapping_key = bw_wire_bytes(AS(GetImportParametersReply, reply)->wrapping_key),
+        .token        = bw_wire_bytes(AS(GetImportParametersReply, reply)->import_token),
+        .hash         = best_hash(AS(GetImportParametersReply, reply)),
+    };
+    BW_CHECK(ret_parameters->hash != BW_DIGEST_NONE, BW_PROTOCOL_BROKEN, "no hash of OAEP that is known here");
+    return bw_success();
+}
+
+bw_result bw_rpc_import_material(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name,
+                                 const struct bw_import_parameters *parameters, bw_bytes wrapped, bw_bytes public_key, struct bw_remote_key *ret_key)
+{
+    V1(ImportKeyMaterialRequest) request = BAILIWICK__V1__IMPORT_KEY_MATERIAL_REQUEST__INIT;
+    const struct bw_mechanism both = { .row = bw_mechanism_row(CKM_RSA_AES_KEY_WRAP), .hash = parameters->hash, .mgf = parameters->hash, .aes_bits = 256 };
+    V1(Mechanism) mechanism_message = put_mechanism(&both);
+    char text[BW_KEY_NAME_MAX + 1];
+    ProtobufCMessage *reply;
+
+    bw_key_name_print(name, text);
+    request.name         = text;
+    request.import_token = bw_wire_data(parameters->token);
+    request.mechanism    = &mechanism_message;
+    request.wrapped      = bw_wire_data(wrapped);
+    request.public_key   = bw_wire_data(public_key);
+    BW_TRY(CALL(remote, arena, ImportKeyMaterial, request, &reply));
+    return take_key(AS(ImportKeyMaterialReply, reply)->key, ret_key);
 }
 
 bw_result bw_rpc_update_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name,

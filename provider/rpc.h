@@ -120,9 +120,22 @@ struct bw_new_key {
     unsigned     uses;   /* 0: all that the spec has */
     bw_bytes     label;
     bw_bytes     cka_id; /* empty: the key's own id */
+    bool         imported; /* without material, which is imported then */
 };
 bw_result bw_rpc_create_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_new_key *key,
                             struct bw_remote_key *ret_key);
+
+/* What it takes to bring a key's material (PROTOCOL.md, "Import"). */
+struct bw_import_parameters {
+    bw_bytes       wrapping_key; /* SubjectPublicKeyInfo */
+    bw_bytes       token;
+    enum bw_digest hash;         /* of OAEP, the best that the region's HSM takes */
+};
+bw_result bw_rpc_import_parameters(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name,
+                                   struct bw_import_parameters *ret_parameters);
+/* wrapped by RSA_AES_KEY_WRAP with AES-256. public_key: of pairs. */
+bw_result bw_rpc_import_material(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name,
+                                 const struct bw_import_parameters *parameters, bw_bytes wrapped, bw_bytes public_key, struct bw_remote_key *ret_key);
 
 /* NULL leaves a field as it is. */
 struct bw_key_change {

@@ -7,6 +7,7 @@
 #include "daemon.h"
 #include "hsm.h"
 #include "key_grant.h"
+#include "material.h"
 
 struct bw_grant {
     const struct bw_tenant_info *tenant;
@@ -99,10 +100,23 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
 
 /* ---- which key ---- */
 
+static int64_t wall_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* The clock is read only for those few keys that have an end. */
+static bool is_past(int64_t end_us) { return end_us != 0 && end_us != INT64_MAX && end_us <= wall_us(); }
+
 static bw_result check_state(const struct bw_key *key)
 {
     BW_CHECK(key->state != BW_STATE_DISABLED, BW_KEY_DISABLED, "key is disabled");
     BW_CHECK(key->state == BW_STATE_ENABLED, BW_KEY_STATE, "key is not enabled");
+    BW_CHECK(!is_past(key->expires_us), BW_EXPIRED, "key has expired");
+    BW_CHECK(!is_past(bw_material_due(key)), BW_EXPIRED, "imported material has expired"); /* housekeeping destroys it */
     return bw_success();
 }
 
@@ -116,14 +130,6 @@ static bw_result check_version(const struct bw_key *key, const struct bw_key_ver
              BW_KEY_STATE, "version may not be used for this");
     BW_CHECK(version->number >= key->minimum_version, BW_KEY_STATE, "version is older than the key's minimum");
     return bw_success();
-}
-
-static int64_t wall_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static struct bw_context context_of(const struct bw_job *job)
@@ -209,12 +215,27 @@ static bw_result decide(struct bw_daemon *daemon, struct bw_job *job, struct bw_
     return bw_success();
 }
 
+/* Since when. NULL: of no key, or out of memory. */
+static const char *expired_at(const struct bw_key *key, struct bw_arena *arena)
+{
+    enum { ROOM = sizeof "2026-01-02T03:04:05Z" };
+    char *text = key ? bw_arena_alloc(arena, ROOM) : NULL;
+    struct tm utc;
+
+    if (text == NULL)
+        return NULL;
+    time_t at = (time_t)((is_past(key->expires_us) ? key->expires_us : bw_material_due(key)) / 1000000);
+    return gmtime_r(&at, &utc) != NULL && strftime(text, ROOM, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0 ? text : NULL;
+}
+
 bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job)
 {
     BW_AUTO(grant) grant = calloc(1, sizeof *grant);
 
     BW_CHECK(grant != NULL, BW_NO_MEMORY, "grant");
     bw_result decided = decide(daemon, job, grant);
+    if (decided.code == BW_EXPIRED)
+        job->reply.expired_at = expired_at(grant->key, bw_job_arena(job));
     /* Kept when refused too: the record says which key and which policy it was. */
     bw_grant_free(job->grant);
     job->grant = bw_take(&grant);

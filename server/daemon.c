@@ -99,7 +99,13 @@ static void stop_token(struct bw_daemon *daemon)
 
 static bw_result test_hsm(struct bw_daemon *daemon)
 {
-    return bw_hsm_self_test(daemon->hsm, daemon->token);
+    const struct bw_spec_row *spec;
+
+    BW_TRY(bw_hsm_self_test(daemon->hsm, daemon->token));
+    for (enum bw_spec i = 1; (spec = bw_spec_row(i)) != NULL; i++)
+        if (!bw_hsm_imports(daemon->hsm, spec))
+            bw_log(daemon->log, BW_LOG_NOTICE, "the HSM imports no such keys", { "spec", spec->name }, { "what", bw_hsm_why_no_import(daemon->hsm, spec) });
+    return bw_success();
 }
 
 static bw_result start_store(struct bw_daemon *daemon)

@@ -1,14 +1,16 @@
 #include "housekeeping.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "audit.h"
-#include "change.h"
+#include "clock.h"
 #include "deed.h"
 #include "destruction.h"
 #include "log.h"
+#include "material.h"
 #include "method.h"
 #include "proposal.h"
 #include "recover.h"
@@ -36,6 +38,12 @@ static bw_result rotate(struct bw_daemon *daemon, const struct bw_key *key, int6
     return bw_deed_end(daemon, &record, result);
 }
 
+static int64_t material_due(const struct bw_key *key, int64_t now_us)
+{
+    (void)now_us;
+    return bw_material_due(key);
+}
+
 /* A key has one thing due at a time; the next pass finds the next. */
 static const struct chore {
     const char *name;
@@ -43,6 +51,7 @@ static const struct chore {
     bw_result (*run)(struct bw_daemon *daemon, const struct bw_key *key, int64_t now_us);
 } chores[] = {
     { "destroy", bw_destruction_due, bw_destruction_run },
+    { "expire",  material_due,       bw_material_expire },
     { "rotate",  bw_rotation_due,    rotate             },
 };
 
@@ -151,8 +160,9 @@ struct bw_housekeeping {
     struct bw_daemon *daemon;
     pthread_t         thread;
     pthread_mutex_t   lock;
-    pthread_cond_t    changed; /* CLOCK_REALTIME: dates are what things are due at */
-    bool              stopping;
+    pthread_cond_t    changed; /* CLOCK_MONOTONIC */
+    bool              stopping, woken;
+    struct bw_clock   clock;   /* the thread's own */
 };
 
 static void tell(struct bw_daemon *daemon, const char *chore, const struct bw_key *key, bw_result why)
@@ -165,6 +175,42 @@ static void tell(struct bw_daemon *daemon, const char *chore, const struct bw_ke
            { "what", why.what }, { "where", why.where }, { "instead", "it is tried again" });
 }
 
+static void tell_doubt(struct bw_daemon *daemon, int64_t wall_us, int64_t now_us)
+{
+    char ahead[24];
+
+    (void)snprintf(ahead, sizeof ahead, "%lld", (long long)((wall_us - now_us) / 1000000));
+    bw_log(daemon->log, BW_LOG_ERROR, "the clock has jumped", { "seconds_ahead", ahead },
+           { "instead", "deletions and expiries go by the time before the jump, for a day" }, { "wrong", "set the clock right, or let it stand" });
+}
+
+/* How long until the next pass, in microseconds. */
+static int64_t do_pass(struct bw_housekeeping *house)
+{
+    struct bw_clock_reading reading = bw_clock_now();
+    int64_t now_us = bw_clock_read(&house->clock, reading);
+
+    if (house->clock.doubted)
+        tell_doubt(house->daemon, reading.wall_us, now_us);
+    bw_result kept = bw_store_trust_time(house->daemon->store, now_us);
+    if (!bw_ok(kept))
+        tell(house->daemon, "keep the time", NULL, kept);
+    return bw_housekeeping_run(house->daemon, now_us, tell) - now_us;
+}
+
+/* The lock is held. */
+static void sleep_for(struct bw_housekeeping *house, int64_t us)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t until_us = (int64_t)until.tv_sec * 1000000 + until.tv_nsec / 1000 + us;
+    until = (struct timespec){ .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
+    while (!house->stopping && !house->woken && pthread_cond_timedwait(&house->changed, &house->lock, &until) == 0)
+        continue;
+    house->woken = false;
+}
+
 static void *keep_house(void *self)
 {
     struct bw_housekeeping *house = self;
@@ -174,30 +220,51 @@ static void *keep_house(void *self)
     do {
         last = house->stopping; /* once more at the end, for the last uses */
         (void)pthread_mutex_unlock(&house->lock);
-        int64_t next_us = bw_housekeeping_run(house->daemon, bw_now_us(), tell);
-        struct timespec next = { .tv_sec = next_us / 1000000, .tv_nsec = next_us % 1000000 * 1000 };
+        int64_t pause_us = do_pass(house);
         (void)pthread_mutex_lock(&house->lock);
-        while (!house->stopping && pthread_cond_timedwait(&house->changed, &house->lock, &next) == 0)
-            continue;
+        sleep_for(house, pause_us);
     } while (!last);
     (void)pthread_mutex_unlock(&house->lock);
     return NULL;
 }
 
+static void init_locks(struct bw_housekeeping *house)
+{
+    pthread_condattr_t monotonic;
+
+    (void)pthread_mutex_init(&house->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&house->changed, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
 bw_result bw_housekeeping_start(struct bw_daemon *daemon, struct bw_housekeeping **ret_housekeeping)
 {
-    struct bw_housekeeping *house = calloc(1, sizeof *house);
+    int64_t before_us;
 
+    BW_TRY(bw_store_trusted_time(daemon->store, &before_us));
+    struct bw_housekeeping *house = calloc(1, sizeof *house);
     BW_CHECK(house != NULL, BW_NO_MEMORY, "housekeeping");
     house->daemon = daemon;
-    (void)pthread_mutex_init(&house->lock, NULL);
-    (void)pthread_cond_init(&house->changed, NULL);
+    bw_clock_start(&house->clock, before_us, bw_clock_now());
+    init_locks(house);
     if (pthread_create(&house->thread, NULL, keep_house, house) != 0) {
         free(house);
         return bw_fail(BW_NO_MEMORY, "housekeeping thread");
     }
     *ret_housekeeping = house;
     return bw_success();
+}
+
+void bw_housekeeping_wake(struct bw_housekeeping *house)
+{
+    if (house == NULL)
+        return;
+    (void)pthread_mutex_lock(&house->lock);
+    house->woken = true;
+    (void)pthread_cond_signal(&house->changed);
+    (void)pthread_mutex_unlock(&house->lock);
 }
 
 void bw_housekeeping_stop(struct bw_housekeeping *house)

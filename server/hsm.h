@@ -35,6 +35,11 @@ const char *bw_hsm_description(const struct bw_hsm *hsm);
  * C_GetMechanismInfo claims. What we compose ourselves (OAEP with other hashes, RSA_AES_KEY_WRAP) counts. */
 bool bw_hsm_offers(const struct bw_hsm *hsm, CK_MECHANISM_TYPE mechanism, unsigned use);
 
+/* What it unwraps inside, so that an import can come that way: likewise found by the self-test. */
+bool bw_hsm_imports(const struct bw_hsm *hsm, const struct bw_spec_row *spec);
+const char *bw_hsm_why_no_import(const struct bw_hsm *hsm, const struct bw_spec_row *spec); /* a literal; NULL: it imports them */
+bool bw_hsm_imports_by(const struct bw_hsm *hsm, enum bw_digest oaep_hash);
+
 /* ---- tokens ---- */
 
 /* Labels: "bw:<region>" is the region's own token, "bw:<region>:<tenant>" a tenant's; where that has more than the 32
@@ -95,12 +100,29 @@ unsigned    bw_hsm_object_bits(const struct bw_hsm_object *object);
 /* The token's wrapping key, RSA-4096, made on first use: its SubjectPublicKeyInfo, appended. */
 bw_result bw_hsm_wrapping_key(struct bw_token *token, struct bw_buf *ret_public_key);
 
-/* A secret key that was wrapped by it, unwrapped inside: SENSITIVE, not EXTRACTABLE, not LOCAL. What the module would have to
- * be helped with outside the HSM (OAEP with another hash than it knows) is refused with BW_MECHANISM_INVALID.
- * ret_check  AES: CKA_CHECK_VALUE; HMAC keys: the front of HMAC-SHA-256 of nothing
- * BW_WRAPPED_KEY_INVALID, BW_KEY_SIZE: not such a key; BW_KEY_TYPE: not a secret key; BW_ALREADY_EXISTS. */
-bw_result bw_hsm_import(struct bw_token *token, const struct bw_mechanism *mechanism, bw_bytes wrapped, const struct bw_spec_row *spec,
-                        const bw_key_id *id, uint32_t version, const char *label, uint8_t ret_check[static 3]);
+enum { BW_FINGERPRINT_LEN = 32 };
+
+struct bw_import {
+    const struct bw_mechanism *mechanism;   /* RSA_PKCS_OAEP; RSA_AES_KEY_WRAP, which alone takes private keys (PKCS#8) */
+    bw_bytes                   wrapped;
+    const struct bw_spec_row  *spec;
+    bw_bytes                   public_key;  /* SubjectPublicKeyInfo of a pair; secret keys: empty */
+    const bw_key_id           *id;
+    uint32_t                   version;
+    const char                *label;       /* the key's name */
+    bw_bytes                   fingerprint; /* of what it has to be; empty: anything */
+};
+struct bw_imported {
+    uint8_t check[3];                       /* PROTOCOL.md, "Import" */
+    uint8_t fingerprint[BW_FINGERPRINT_LEN];
+};
+
+/* A key that was wrapped by it, unwrapped inside: SENSITIVE, not EXTRACTABLE, not LOCAL. What the module would have to be
+ * helped with outside the HSM is refused with BW_MECHANISM_INVALID or BW_NOT_IMPORTABLE. A pair's halves are shown to belong
+ * together, by a signature, before anything is kept.
+ * BW_WRAPPED_KEY_INVALID, BW_KEY_SIZE, BW_DATA_INVALID: not such a key; BW_OTHER_MATERIAL: the halves of two pairs, or not
+ * what has that fingerprint; BW_ALREADY_EXISTS. Then nothing is left of it. */
+bw_result bw_hsm_import(struct bw_token *token, const struct bw_import *import, struct bw_imported *ret_imported);
 
 /* HMAC-SHA-256 by the token's own MAC key, 32 bytes from the arena. */
 bw_result bw_hsm_mac(struct bw_token *token, bw_bytes data, struct bw_arena *arena, bw_bytes *ret_mac);

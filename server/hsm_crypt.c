@@ -202,7 +202,7 @@ bw_result bw_hsm_decrypt(struct bw_hsm_object *key, const struct bw_mechanism *m
     BW_TRY(fits(key, m, BW_USE_DECRYPT));
     BW_CHECK(ciphertext.len <= BW_DATA_MAX + BW_GCM_TAG_MAX, BW_TOO_LARGE, "ciphertext");
     BW_TRY(check_ciphertext(key, m, ciphertext.len));
-    if (m->row->type == CKM_RSA_PKCS_OAEP && !bw_oaep_is_native(m))
+    if (m->row->type == CKM_RSA_PKCS_OAEP && !bw_oaep_is_native(key->token->hsm, m))
         return uniform(bw_oaep_decrypt(key, m, ciphertext, arena, ret_plaintext));
     return uniform(decrypt(key, m, ciphertext, arena, ret_plaintext));
 }

@@ -19,6 +19,11 @@ enum {
 #include "bailiwick/mechanisms.def"
 #undef BW_MECH
     ,
+    BW_SPECS = 1
+#define BW_SPEC(number, spec, key_type, bits, uses, generator, curve) + 1
+#include "bailiwick/specs.def"
+#undef BW_SPEC
+    ,
     BW_CKA_ID_LEN     = BW_KEY_ID_LEN + 4, /* key id, version */
     BW_OBJECTS_CACHED = 512,               /* per token: SoftHSM closes sessions in time proportional to the session objects */
     BW_CACHE_BUCKETS  = 1024,
@@ -37,6 +42,9 @@ struct bw_hsm {
     pthread_mutex_t   open_lock;   /* the list of open tokens */
     struct bw_token  *open;
     atomic_uint       offers[BW_MECHANISM_ROWS]; /* enum bw_use, by the table's order */
+    atomic_uint       oaep_hashes;   /* of OAEP that it does by itself: a bit for each enum bw_digest */
+    atomic_uint       imports;       /* a bit for each enum bw_spec */
+    const char       *why_no_import[BW_SPECS]; /* written by the self-test alone, before others ask */
 };
 
 struct bw_slot {
@@ -197,6 +205,8 @@ void bw_template_uses(struct bw_template *t, unsigned uses); /* CKA_ENCRYPT ... 
 
 /* SubjectPublicKeyInfo of a public key object, appended. */
 bw_result bw_public_key_read(struct bw_session *session, CK_OBJECT_HANDLE public_key, CK_KEY_TYPE key_type, struct bw_buf *ret_spki);
+/* Adds its parts to a template, from the arena. BW_DATA_INVALID: not the DER of a key of this kind. */
+bw_result bw_public_key_parts(const struct bw_spec_row *spec, bw_bytes spki, struct bw_arena *arena, struct bw_template *t);
 /* Any version: 0 is for our own keys. */
 bw_result bw_object_of_version(struct bw_token *token, const bw_key_id *id, uint32_t version, struct bw_hsm_object **ret_object);
 
@@ -237,8 +247,17 @@ static inline size_t bw_object_bytes(const struct bw_hsm_object *object) { retur
 bw_result bw_rsa_public(struct bw_hsm_object *key, bw_bytes block, struct bw_arena *arena, bw_bytes *ret_block);
 bw_result bw_rsa_private(struct bw_hsm_object *key, bw_bytes block, struct bw_arena *arena, bw_bytes *ret_block);
 
-/* OAEP as the module does it: with SHA-1 and no label. All else is composed over the raw operation. */
-bool      bw_oaep_is_native(const struct bw_mechanism *mechanism);
+/* CKM_RSA_AES_KEY_WRAP (PKCS#11 2.1.21): an AES key by OAEP, then something by KWP under it. The AES key, and the rest. */
+bw_result bw_rsa_aes_open(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes wrapped,
+                          struct bw_hsm_object **ret_aes, bw_bytes *ret_rest);
+
+/* A pair as session objects: its private half, PKCS#8 wrapped by AES-KWP, and its public half, which has to be the same key's.
+ * Fails as bw_hsm_import. */
+bw_result bw_pair_unwrap(struct bw_hsm_object *aes, bw_bytes wrapped, const struct bw_spec_row *spec, bw_bytes public_key,
+                         struct bw_hsm_object **ret_pair);
+
+/* OAEP as the module does it: with the hashes that it was seen to do, and no label. All else is composed over the raw operation. */
+bool      bw_oaep_is_native(const struct bw_hsm *hsm, const struct bw_mechanism *mechanism);
 bw_result bw_oaep_encrypt(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes plaintext,
                           struct bw_arena *arena, bw_bytes *ret_ciphertext);
 bw_result bw_oaep_decrypt(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes ciphertext,

@@ -185,16 +185,18 @@ static bw_result check_kept(struct bw_session *session, CK_OBJECT_HANDLE handle)
     return bw_success();
 }
 
-static bw_result copy_to_token(struct bw_session *session, const struct bw_hsm_object *object, bw_bytes cka_id, const char *label,
+/* settled: it is not EXTRACTABLE already, and SoftHSM refuses to be told that once more too. */
+static bw_result copy_to_token(struct bw_session *session, CK_OBJECT_HANDLE object, bool settled, bw_bytes cka_id, const char *label,
                                CK_OBJECT_HANDLE *ret_handle)
 {
     struct bw_template t = { 0 };
 
     bw_template_flag(&t, CKA_TOKEN, true);
-    bw_template_flag(&t, CKA_EXTRACTABLE, false);
+    if (!settled)
+        bw_template_flag(&t, CKA_EXTRACTABLE, false);
     bw_template_add(&t, CKA_ID, cka_id);
     bw_template_add(&t, CKA_LABEL, bw_bytes_text(label));
-    return BW_RV(session, session->token->hsm->f->C_CopyObject(session->handle, object->own, t.rows, t.count, ret_handle), BW_HSM_FAILED);
+    return BW_RV(session, session->token->hsm->f->C_CopyObject(session->handle, object, t.rows, t.count, ret_handle), BW_HSM_FAILED);
 }
 
 static bw_result keep(struct bw_session *session, const struct bw_hsm_object *object, const bw_key_id *id, uint32_t version, const char *label)
@@ -205,12 +207,16 @@ static bw_result keep(struct bw_session *session, const struct bw_hsm_object *ob
 
     BW_CHECK(!is_indexed(session->token, id, version, &there), BW_ALREADY_EXISTS, "a key version of this id");
     cka_id_of(id, version, cka_id);
-    BW_TRY(copy_to_token(session, object, bw_bytes_of(cka_id, sizeof cka_id), label, &kept.own));
+    BW_TRY(copy_to_token(session, object->own, !object->is_session_key, bw_bytes_of(cka_id, sizeof cka_id), label, &kept.own));
     bw_result r = check_kept(session, kept.own);
+    if (bw_ok(r) && object->public_key != CK_INVALID_HANDLE)
+        r = copy_to_token(session, object->public_key, true, bw_bytes_of(cka_id, sizeof cka_id), label, &kept.public_key);
     if (bw_ok(r))
         r = add_to_index(session->token, id, version, &kept);
-    if (!bw_ok(r))
+    if (!bw_ok(r)) {
         (void)destroy_handle(session, kept.own); /* what stays is found when intents are resolved at start */
+        (void)destroy_handle(session, kept.public_key);
+    }
     return r;
 }
 

@@ -126,6 +126,21 @@ bool bw_hsm_offers(const struct bw_hsm *hsm, CK_MECHANISM_TYPE mechanism, unsign
     return false;
 }
 
+bool bw_hsm_imports(const struct bw_hsm *hsm, const struct bw_spec_row *spec)
+{
+    return (atomic_load(&hsm->imports) >> spec->spec & 1) != 0;
+}
+
+const char *bw_hsm_why_no_import(const struct bw_hsm *hsm, const struct bw_spec_row *spec)
+{
+    return bw_hsm_imports(hsm, spec) ? NULL : hsm->why_no_import[spec->spec];
+}
+
+bool bw_hsm_imports_by(const struct bw_hsm *hsm, enum bw_digest oaep_hash)
+{
+    return (atomic_load(&hsm->oaep_hashes) >> oaep_hash & 1) != 0;
+}
+
 /* ---- slots ---- */
 
 /* ret_slot->flags 0: no token there. */

@@ -1,14 +1,14 @@
 /* RSA-OAEP (RFC 8017 7.1) with any hash and label, over the HSM's raw RSA operation. SoftHSM's own knows SHA-1 without a
- * label alone. The padded block is seen in this process, in the arena, which wipes it. */
+ * label alone, which the self-test finds. The padded block is seen in this process, in the arena, which wipes it. */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <string.h>
 
 #include "hsm_internal.h"
 
-bool bw_oaep_is_native(const struct bw_mechanism *m)
+bool bw_oaep_is_native(const struct bw_hsm *hsm, const struct bw_mechanism *m)
 {
-    return m->hash == BW_DIGEST_SHA1 && m->mgf == BW_DIGEST_SHA1 && m->label.len == 0;
+    return m->hash == m->mgf && m->label.len == 0 && bw_hsm_imports_by(hsm, m->hash);
 }
 
 /* ---- hashing ---- */

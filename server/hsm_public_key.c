@@ -1,4 +1,9 @@
 /* Public keys: from the HSM's attributes to SubjectPublicKeyInfo (RFC 5280 4.1.2.7, RFC 8017 A.1, RFC 5480, RFC 8410). */
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <string.h>
+
 #include "hsm_internal.h"
 
 enum { DER_INTEGER = 0x02, DER_BIT_STRING = 0x03, DER_OCTET_STRING = 0x04, DER_SEQUENCE = 0x30 };
@@ -102,4 +107,72 @@ bw_result bw_public_key_read(struct bw_session *session, CK_OBJECT_HANDLE public
     if (key_type == CKK_RSA)
         return read_rsa(session, public_key, ret_spki);
     return read_ec(session, public_key, key_type, ret_spki);
+}
+
+/* ---- and back ---- */
+
+static bw_result number_of(const EVP_PKEY *key, const char *name, struct bw_arena *arena, bw_bytes *ret_number)
+{
+    BIGNUM *number = NULL;
+
+    bool found = EVP_PKEY_get_bn_param(key, name, &number) == 1;
+    size_t len = found ? (size_t)BN_num_bytes(number) : 0;
+    uint8_t *bytes = bw_arena_alloc(arena, len);
+    if (found && bytes != NULL)
+        (void)BN_bn2bin(number, bytes);
+    BN_free(number);
+    BW_CHECK(found, BW_DATA_INVALID, "not an RSA key");
+    BW_CHECK(bytes != NULL, BW_NO_MEMORY, "public key");
+    *ret_number = bw_bytes_of(bytes, len);
+    return bw_success();
+}
+
+static bw_result rsa_parts(const struct bw_spec_row *spec, bw_bytes spki, struct bw_arena *arena, struct bw_buf *canonical, struct bw_template *t)
+{
+    const unsigned char *der = spki.data;
+    EVP_PKEY *key = d2i_PUBKEY(NULL, &der, (long)spki.len);
+    bw_bytes modulus, exponent;
+
+    bool fits = key != NULL && EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == (int)spec->bits;
+    bw_result r = fits ? bw_success() : bw_fail(BW_DATA_INVALID, "not an RSA key of this length");
+    if (bw_ok(r))
+        r = number_of(key, OSSL_PKEY_PARAM_RSA_N, arena, &modulus);
+    if (bw_ok(r))
+        r = number_of(key, OSSL_PKEY_PARAM_RSA_E, arena, &exponent);
+    EVP_PKEY_free(key);
+    BW_TRY(r);
+    bw_template_add(t, CKA_MODULUS, modulus);
+    bw_template_add(t, CKA_PUBLIC_EXPONENT, exponent);
+    return add_rsa(canonical, modulus, exponent);
+}
+
+/* The point is what a SubjectPublicKeyInfo ends in. */
+static bw_result ec_parts(const struct bw_spec_row *spec, bw_bytes spki, struct bw_arena *arena, struct bw_buf *canonical, struct bw_template *t)
+{
+    bw_bytes ec_public_key = BYTES(0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01);
+    size_t field = (spec->bits + 7) / 8;
+    bool   edwards = spec->key_type == CKK_EC_EDWARDS;
+    size_t len = edwards ? field : 1 + 2 * field;
+    struct bw_buf octets = { 0 };
+
+    BW_CHECK(spki.len > len, BW_DATA_INVALID, "not a key of this curve");
+    bw_bytes point = bw_bytes_of(spki.data + spki.len - len, len);
+    BW_TRY(der_add(&octets, DER_OCTET_STRING, point, bw_bytes_of(NULL, 0)));
+    bw_bytes der = { bw_arena_copy(arena, bw_buf_bytes(&octets)), octets.len };
+    bw_buf_clear(&octets);
+    BW_CHECK(der.data != NULL, BW_NO_MEMORY, "public key");
+    bw_template_add(t, CKA_EC_PARAMS, spec->curve);
+    bw_template_add(t, CKA_EC_POINT, der);
+    return edwards ? add_spki(canonical, spec->curve, bw_bytes_of(NULL, 0), point) : add_spki(canonical, ec_public_key, spec->curve, point);
+}
+
+bw_result bw_public_key_parts(const struct bw_spec_row *spec, bw_bytes spki, struct bw_arena *arena, struct bw_template *t)
+{
+    struct bw_buf canonical = { 0 };
+
+    bw_result r = spec->key_type == CKK_RSA ? rsa_parts(spec, spki, arena, &canonical, t) : ec_parts(spec, spki, arena, &canonical, t);
+    if (bw_ok(r) && !bw_bytes_equal(bw_buf_bytes(&canonical), spki))
+        r = bw_fail(BW_DATA_INVALID, "not the DER of a key of this kind"); /* another curve, a compressed point, other lengths */
+    bw_buf_clear(&canonical);
+    return r;
 }

@@ -1,7 +1,11 @@
 /* What this HSM can do, found by doing it with throw-away keys. A mechanism is offered for a use when what one side makes the
  * other takes: it decrypts to what was encrypted, verifies what was signed, unwraps what was wrapped. */
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
 #include <string.h>
 
+#include "byok.h"
 #include "hsm_internal.h"
 
 enum { DATA_LEN = 32, P256_POINT_LEN = 65 };
@@ -199,6 +203,105 @@ static const struct probe {
     { BW_USE_GENERATE | BW_USE_GENERATE_PAIR, probe_generation },
 };
 
+/* ---- import: what must come to light nowhere but inside ---- */
+
+/* OAEP of the module's own, with this hash. Without the bit ours would be tried, and work. */
+static bw_result probe_oaep(struct bench *bench, enum bw_digest hash)
+{
+    struct bw_mechanism oaep = with_params(bw_mechanism_row(CKM_RSA_PKCS_OAEP));
+    struct bw_hsm *hsm = bench->token->hsm;
+
+    if (bench->rsa == NULL)
+        return bw_success();
+    oaep.hash = oaep.mgf = hash;
+    atomic_fetch_or(&hsm->oaep_hashes, 1u << hash);
+    bw_result r = probe_wrapping(bench, &oaep);
+    if (!bw_ok(r))
+        atomic_fetch_and(&hsm->oaep_hashes, ~(1u << hash));
+    return is_refusal(r) ? bw_success() : r;
+}
+
+static enum bw_digest any_oaep_hash(const struct bw_hsm *hsm)
+{
+    enum bw_digest hash = BW_DIGEST_SHA1;
+
+    while (bw_digest_row(hash) != NULL && !bw_hsm_imports_by(hsm, hash))
+        hash++;
+    return bw_digest_row(hash) ? hash : BW_DIGEST_NONE;
+}
+
+static bw_result wrap_for_bench(struct bench *bench, EVP_PKEY *key, enum bw_digest hash, struct bw_buf *spki, bw_bytes *ret_wrapped)
+{
+    BW_AUTO(secret) private_key = NULL;
+    struct bw_buf wrapping_key = { 0 };
+    struct bw_session *session;
+
+    BW_TRY(bw_byok_public(key, spki));
+    BW_TRY(bw_byok_private(key, &private_key));
+    BW_TRY(bw_object_use(bench->rsa, &session));
+    bw_result r = bw_public_key_read(session, bench->rsa->public_key, CKK_RSA, &wrapping_key);
+    bw_session_give(session);
+    if (bw_ok(r))
+        r = bw_byok_wrap(NULL, bw_buf_bytes(&wrapping_key), hash, bw_bytes_of(bw_secret_reveal(private_key), bw_secret_len(private_key)),
+                         &bench->arena, ret_wrapped);
+    bw_buf_clear(&wrapping_key);
+    return r;
+}
+
+/* A key of OpenSSL's comes in as a customer's does. */
+static bw_result import_pair(struct bench *bench, EVP_PKEY *key, const struct bw_spec_row *spec)
+{
+    struct bw_mechanism m = with_params(bw_mechanism_row(CKM_RSA_AES_KEY_WRAP));
+    struct bw_hsm_object *aes, *pair = NULL;
+    struct bw_buf spki = { 0 };
+    bw_bytes wrapped, rest;
+
+    m.hash = m.mgf = any_oaep_hash(bench->token->hsm);
+    BW_CHECK(m.hash != BW_DIGEST_NONE && bench->rsa != NULL, BW_HSM_FAILED, "the HSM does no OAEP by itself");
+    bw_result r = wrap_for_bench(bench, key, m.hash, &spki, &wrapped);
+    if (bw_ok(r))
+        r = bw_rsa_aes_open(bench->rsa, &m, wrapped, &aes, &rest);
+    if (bw_ok(r)) {
+        r = bw_pair_unwrap(aes, rest, spec, bw_buf_bytes(&spki), &pair);
+        bw_hsm_object_unref(aes);
+    }
+    bw_hsm_object_unref(pair);
+    bw_buf_clear(&spki);
+    return r;
+}
+
+/* The shortest key of a type stands for all. */
+static bw_result probe_pair(struct bench *bench, const struct bw_spec_row *spec)
+{
+    EVP_PKEY *key = spec->key_type == CKK_RSA ? EVP_RSA_gen(2048u) : spec->key_type == CKK_EC ? EVP_EC_gen("P-256") : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+
+    BW_CHECK(key != NULL, BW_NO_MEMORY, "a key to import");
+    bw_result r = import_pair(bench, key, spec);
+    EVP_PKEY_free(key);
+    return r;
+}
+
+static bw_result try_imports(struct bw_hsm *hsm, struct bench *bench)
+{
+    const struct bw_spec_row *spec;
+    bw_result r = bw_success(); /* of the specs of one type, which follow each other */
+
+    for (enum bw_digest hash = BW_DIGEST_SHA1; bw_digest_row(hash) != NULL; hash++)
+        BW_TRY(probe_oaep(bench, hash));
+    for (enum bw_spec i = 1; (spec = bw_spec_row(i)) != NULL; i++) {
+        if (!bw_spec_is_pair(spec))
+            r = any_oaep_hash(hsm) != BW_DIGEST_NONE ? bw_success() : bw_fail(BW_HSM_FAILED, "the HSM does no OAEP by itself");
+        else if (spec->key_type != bw_spec_row(i - 1)->key_type)
+            r = probe_pair(bench, spec);
+        if (!bw_ok(r) && !is_refusal(r))
+            return r;
+        hsm->why_no_import[i] = r.what;
+        if (bw_ok(r))
+            atomic_fetch_or(&hsm->imports, 1u << i);
+    }
+    return bw_success();
+}
+
 /* ---- all of them ---- */
 
 static bw_result try_mechanism(struct bench *bench, const struct bw_mechanism_row *row, unsigned *ret_offers)
@@ -229,7 +332,7 @@ static bw_result try_all(struct bw_hsm *hsm, struct bench *bench)
         BW_TRY(try_mechanism(bench, bw_mechanism_at(i), &offers));
         atomic_store(&hsm->offers[i], offers);
     }
-    return bw_success();
+    return try_imports(hsm, bench);
 }
 
 /* What the daemon itself cannot do without. */

@@ -179,7 +179,7 @@ static bw_result unwrap_directly(struct bw_hsm_object *key, const struct bw_mech
 {
     struct bw_session *session;
 
-    if (mechanism->row->type == CKM_AES_GCM || (mechanism->row->type == CKM_RSA_PKCS_OAEP && !bw_oaep_is_native(mechanism)))
+    if (mechanism->row->type == CKM_AES_GCM || (mechanism->row->type == CKM_RSA_PKCS_OAEP && !bw_oaep_is_native(key->token->hsm, mechanism)))
         return unwrap_by_decryption(key, mechanism, wrapped, what, ret_object);
     BW_TRY(bw_object_use(key, &session));
     bw_result r = unwrap_inside(session, key, mechanism, wrapped, what, ret_object);
@@ -187,7 +187,6 @@ static bw_result unwrap_directly(struct bw_hsm_object *key, const struct bw_mech
     return r;
 }
 
-/* CKM_RSA_AES_KEY_WRAP (PKCS#11 2.1.21): an AES key by OAEP, then the key by KWP under it. */
 static bw_result two_steps(const struct bw_mechanism *mechanism, struct bw_mechanism *ret_oaep, struct bw_mechanism *ret_kwp)
 {
     *ret_oaep = *mechanism;
@@ -197,21 +196,32 @@ static bw_result two_steps(const struct bw_mechanism *mechanism, struct bw_mecha
     return bw_success();
 }
 
-static bw_result unwrap_rsa_aes(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes wrapped,
-                                struct bw_session_key *what, struct bw_hsm_object **ret_object)
+bw_result bw_rsa_aes_open(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes wrapped,
+                          struct bw_hsm_object **ret_aes, bw_bytes *ret_rest)
 {
     struct bw_session_key between = { .key_type = CKK_AES, .uses = BW_USE_UNWRAP };
-    struct bw_hsm_object *aes;
     struct bw_mechanism oaep, kwp;
     size_t modulus = bw_object_bytes(key);
 
     BW_TRY(two_steps(mechanism, &oaep, &kwp));
     BW_CHECK(wrapped.len > modulus, BW_WRAPPED_KEY_INVALID, "shorter than its two parts");
     between.length = mechanism->aes_bits / 8;
-    bw_result r = unwrap_directly(key, &oaep, bw_bytes_of(wrapped.data, modulus), &between, &aes);
+    bw_result r = unwrap_directly(key, &oaep, bw_bytes_of(wrapped.data, modulus), &between, ret_aes);
     if (!bw_ok(r)) /* an AES key of another size tells no more than wrong padding */
         return r.code == BW_KEY_SIZE ? bw_fail(BW_WRAPPED_KEY_INVALID, "it does not unwrap") : r;
-    r = unwrap_directly(aes, &kwp, bw_bytes_of(wrapped.data + modulus, wrapped.len - modulus), what, ret_object);
+    *ret_rest = bw_bytes_of(wrapped.data + modulus, wrapped.len - modulus);
+    return bw_success();
+}
+
+static bw_result unwrap_rsa_aes(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, bw_bytes wrapped,
+                                struct bw_session_key *what, struct bw_hsm_object **ret_object)
+{
+    const struct bw_mechanism kwp = { .row = bw_mechanism_row(CKM_AES_KEY_WRAP_PAD) };
+    struct bw_hsm_object *aes;
+    bw_bytes rest;
+
+    BW_TRY(bw_rsa_aes_open(key, mechanism, wrapped, &aes, &rest));
+    bw_result r = unwrap_directly(aes, &kwp, rest, what, ret_object);
     bw_hsm_object_unref(aes);
     return r;
 }

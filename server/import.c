@@ -54,17 +54,29 @@ bw_result bw_import_token_check(struct bw_token *token, const struct bw_key *key
 
 /* ---- statements ---- */
 
-static const char *statement_of(const struct bw_key_name *name, bw_bytes wrapping_key, int64_t expires_us, struct bw_arena *arena)
+/* " SHA1 SHA2-256": as OpenSSL calls them. NULL: out of memory. */
+static const char *hashes_of(const struct bw_hsm *hsm, struct bw_arena *arena)
+{
+    const char *list = "";
+
+    for (enum bw_digest hash = BW_DIGEST_SHA1; bw_digest_row(hash) != NULL && list != NULL; hash++)
+        if (bw_hsm_imports_by(hsm, hash))
+            list = bw_arena_text(arena, "%s %s", list, bw_digest_row(hash)->name);
+    return list;
+}
+
+static const char *statement_of(const struct bw_hsm *hsm, const struct bw_key_name *name, bw_bytes wrapping_key, int64_t expires_us, struct bw_arena *arena)
 {
     char key[BW_KEY_NAME_MAX + 1], hex[2 * 32 + 1];
+    const char *hashes = hashes_of(hsm, arena);
     uint8_t digest[32];
 
-    if (EVP_Digest(wrapping_key.data, wrapping_key.len, digest, NULL, EVP_sha256(), NULL) != 1)
+    if (hashes == NULL || EVP_Digest(wrapping_key.data, wrapping_key.len, digest, NULL, EVP_sha256(), NULL) != 1)
         return NULL;
     bw_hex(bw_bytes_of(digest, sizeof digest), hex);
     bw_key_name_print(name, key);
-    return bw_arena_text(arena, "bailiwick import parameters 1\nregion %s\ntenant %s\nkey %s\nexpires %lld\nwrapping-key sha256:%s\n",
-                         name->region.text, name->tenant.text, key, (long long)(expires_us / 1000000), hex);
+    return bw_arena_text(arena, "bailiwick import parameters 1\nregion %s\ntenant %s\nkey %s\nexpires %lld\nwrapping-key sha256:%s\noaep-hashes%s\n",
+                         name->region.text, name->tenant.text, key, (long long)(expires_us / 1000000), hex, hashes);
 }
 
 /* r || s to the SEQUENCE of RFC 3279 2.2.3, which OpenSSL's commands verify. */
@@ -89,10 +101,10 @@ static bw_result to_der(bw_bytes raw, struct bw_arena *arena, bw_bytes *ret_der)
     return bw_success();
 }
 
-bw_result bw_import_attest(struct bw_token *region_token, const struct bw_key_name *name, bw_bytes wrapping_key, int64_t expires_us,
+bw_result bw_import_attest(const struct bw_hsm *hsm, struct bw_token *region_token, const struct bw_key_name *name, bw_bytes wrapping_key, int64_t expires_us,
                            struct bw_arena *arena, struct bw_statement *ret_statement)
 {
-    const char *text = statement_of(name, wrapping_key, expires_us, arena);
+    const char *text = statement_of(hsm, name, wrapping_key, expires_us, arena);
     uint8_t digest[32];
     bw_bytes raw;
 

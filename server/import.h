@@ -16,7 +16,7 @@ bw_result bw_import_token_check(struct bw_token *token, const struct bw_key *key
 
 /* The statement about a wrapping key (PROTOCOL.md, "Import"), and the region's signature of it, DER. From the arena. */
 struct bw_statement { const char *text; bw_bytes signature; };
-bw_result bw_import_attest(struct bw_token *region_token, const struct bw_key_name *name, bw_bytes wrapping_key, int64_t expires_us,
+bw_result bw_import_attest(const struct bw_hsm *hsm, struct bw_token *region_token, const struct bw_key_name *name, bw_bytes wrapping_key, int64_t expires_us,
                            struct bw_arena *arena, struct bw_statement *ret_statement);
 
 #endif

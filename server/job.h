@@ -56,6 +56,7 @@ struct bw_reply {
     ProtobufCMessage *message;        /* of method->reply, or NULL; its receipt is filled after the commit */
     const char       *home_region;    /* told with BW_WRONG_REGION */
     const char       *proposal;       /* told with BW_NOT_APPROVED, in hexadecimal */
+    const char       *expired_at;     /* told with BW_EXPIRED of a key: RFC 3339, UTC */
     bool              released;       /* a session key's value is in it: goes on record as such */
     bw_bytes          authenticated;  /* additional data or encryption context; its keyed hash goes on record */
 };

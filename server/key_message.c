@@ -59,6 +59,7 @@ static bw_result fill_versions(const struct bw_key *key, struct bw_arena *arena,
         version->number     = key->versions[i].number;
         version->state      = (Bailiwick__V1__KeyVersionState)key->versions[i].state;
         version->created_us = key->versions[i].created_us;
+        version->material_expires_us = key->versions[i].material_expires_us;
         version->last_used_us = atomic_load(&key->versions[i].budget->last_used_us);
         BW_TRY(copy_bytes(arena, key->versions[i].public_key, &version->public_key));
     }
@@ -117,6 +118,7 @@ bw_result bw_key_message(const struct bw_key *key, bool brief, struct bw_arena *
     message->created_us  = key->created_us;
     message->deletion_us = key->deletion_us;
     message->generation  = key->generation;
+    message->expires_us  = key->expires_us;
     message->rotation_days   = key->rotation_days;
     message->minimum_version = key->minimum_version;
     BW_TRY(fill_texts(key, arena, message));

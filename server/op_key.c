@@ -6,6 +6,7 @@
 #include "change.h"
 #include "daemon.h"
 #include "destruction.h"
+#include "housekeeping.h"
 #include "hsm.h"
 #include "intent.h"
 #include "key_grant.h"
@@ -104,11 +105,11 @@ static bw_result choose_policy(struct bw_job *job, const char *asked, const char
     return bw_success();
 }
 
-static bw_result check_origin(const Bailiwick__V1__CreateKeyRequest *request, const struct bw_spec_row *spec)
+static bw_result check_origin(const struct bw_daemon *daemon, const Bailiwick__V1__CreateKeyRequest *request, const struct bw_spec_row *spec)
 {
     if (request->origin != BAILIWICK__V1__KEY_ORIGIN__IMPORTED)
         return bw_success();
-    BW_CHECK_AT(!bw_spec_is_pair(spec), BW_KEY_TYPE, "spec", "only secret keys are imported");
+    BW_CHECK_AT(bw_hsm_imports(daemon->hsm, spec), BW_NOT_IMPORTABLE, "spec", "this region's HSM does not unwrap keys of this kind inside");
     BW_CHECK_AT(request->rotation_days == 0, BW_BAD_ARGUMENT, "rotation_days", "imported keys do not rotate by themselves");
     return bw_success();
 }
@@ -122,7 +123,8 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     BW_CHECK_AT(draft->spec != NULL, BW_BAD_ARGUMENT, "spec", "no such kind of key");
     draft->uses = request->n_uses ? uses_of(request->uses, request->n_uses) : draft->spec->uses;
     BW_CHECK_AT((draft->uses & ~draft->spec->uses) == 0, BW_TEMPLATE_INVALID, "uses", "keys of this kind cannot do that");
-    BW_TRY(check_origin(request, draft->spec));
+    BW_TRY(check_origin(daemon, request, draft->spec));
+    BW_CHECK_AT(request->expires_us == 0 || request->expires_us > bw_now_us(), BW_BAD_ARGUMENT, "expires_us", "it has passed");
     BW_TRY(check_aliases(request->aliases, request->n_aliases));
     BW_TRY(pairs_of(request->tags, request->n_tags, bw_job_arena(job), &draft->tags));
     BW_TRY(choose_policy(job, request->policy, &draft->policy_text));
@@ -139,6 +141,7 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     draft->origin      = request->origin ? (enum bw_key_origin)request->origin : BW_ORIGIN_GENERATED;
     draft->state       = draft->origin == BW_ORIGIN_IMPORTED ? BW_STATE_PENDING_IMPORT : BW_STATE_ENABLED;
     draft->created_us  = bw_now_us();
+    draft->expires_us  = request->expires_us;
     draft->rotation_days = request->rotation_days;
     draft->generation  = 1;
     return bw_success();
@@ -200,7 +203,7 @@ static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_ke
 static bool is_same(const struct bw_key *key, const struct bw_key *draft)
 {
     return key->spec == draft->spec && strcmp(key->owner, draft->owner) == 0 && key->state == draft->state && key->origin == draft->origin &&
-           strcmp(key->label, draft->label) == 0 && key->uses == draft->uses && key->rotation_days == draft->rotation_days &&
+           strcmp(key->label, draft->label) == 0 && key->uses == draft->uses && key->rotation_days == draft->rotation_days && key->expires_us == draft->expires_us &&
            strcmp(key->policy_text, draft->policy_text) == 0;
 }
 
@@ -293,10 +296,13 @@ bw_result bw_op_schedule_deletion(struct bw_daemon *daemon, struct bw_job *job)
     return bw_success();
 }
 
+/* A key whose material did not come, or has expired meanwhile, waits for it again. */
 static bw_result forget_deletion(struct bw_key *draft, const void *how)
 {
     (void)how;
     draft->deletion_us = 0;
+    if (bw_key_primary(draft) == NULL)
+        draft->state = BW_STATE_PENDING_IMPORT;
     return bw_success();
 }
 
@@ -324,7 +330,11 @@ bw_result bw_op_purge_key(struct bw_daemon *daemon, struct bw_job *job)
 /* ---- UpdateKey, SetKeyPolicy ---- */
 
 /* One row for each field that UpdateKey can set. */
-struct update { const Bailiwick__V1__UpdateKeyRequest *request; struct bw_text_pair *tags; };
+struct update {
+    const Bailiwick__V1__UpdateKeyRequest *request;
+    struct bw_text_pair   *tags;
+    struct bw_key_version *version; /* room for one */
+};
 
 static bw_result set_label(struct bw_key *draft, const struct update *u)       { draft->label = u->request->label; return bw_success(); }
 static bw_result set_cka_id(struct bw_key *draft, const struct update *u)      { draft->cka_id = bw_wire_bytes(u->request->cka_id); return bw_success(); }
@@ -339,6 +349,17 @@ static bw_result set_minimum(struct bw_key *draft, const struct update *u)
 
     BW_CHECK_AT(minimum == 0 || (primary != NULL && minimum <= primary->number), BW_BAD_ARGUMENT, "minimum_version", "newer than the primary version");
     draft->minimum_version = minimum;
+    return bw_success();
+}
+
+static bw_result set_expiry(struct bw_key *draft, const struct update *u)      { draft->expires_us = u->request->expires_us; return bw_success(); }
+
+static bw_result set_material_expiry(struct bw_key *draft, const struct update *u)
+{
+    BW_CHECK_AT(draft->origin == BW_ORIGIN_IMPORTED && bw_key_primary(draft) != NULL, BW_KEY_STATE, "material_expires_us", "the key has no imported material");
+    *u->version = draft->versions[0]; /* an imported key has one */
+    u->version->material_expires_us = u->request->material_expires_us;
+    draft->versions = u->version;
     return bw_success();
 }
 
@@ -375,6 +396,8 @@ static const struct { const char *name; bw_result (*set)(struct bw_key *, const 
     { "uses",          set_uses        },
     { "rotation_days", set_rotation    },
     { "minimum_version", set_minimum   },
+    { "expires_us",    set_expiry      },
+    { "material_expires_us", set_material_expiry },
 };
 
 static bw_result update_field(struct bw_key *draft, const struct update *u, const char *field)
@@ -396,13 +419,16 @@ static bw_result update(struct bw_key *draft, const void *how)
 
 bw_result bw_op_update_key(struct bw_daemon *daemon, struct bw_job *job)
 {
-    struct update u = { .request = (const void *)job->request.message };
+    struct bw_key_version version;
+    struct update u = { .request = (const void *)job->request.message, .version = &version };
     struct bw_key rehearsal;
 
     BW_TRY(pairs_of(u.request->tags, u.request->n_tags, bw_job_arena(job), &u.tags));
     bw_key_draft(bw_grant_key(job->grant), &rehearsal);
     BW_TRY(update(&rehearsal, &u));
-    return change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_UPDATE, .generation = u.request->generation, .alter = update, .how = &u });
+    BW_TRY(change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_UPDATE, .generation = u.request->generation, .alter = update, .how = &u }));
+    bw_housekeeping_wake(daemon->housekeeping); /* something may be due by now */
+    return bw_success();
 }
 
 static bw_result set_policy(struct bw_key *draft, const void *how)

@@ -49,12 +49,15 @@ static bw_result list_specs(const struct bw_hsm *hsm, struct bw_arena *arena, De
 #undef BW_SPEC
     };
 
-    reply->specs = bw_arena_alloc(arena, sizeof specs);
-    BW_CHECK(reply->specs != NULL, BW_NO_MEMORY, "reply");
+    reply->specs   = bw_arena_alloc(arena, sizeof specs);
+    reply->imports = bw_arena_alloc(arena, sizeof specs);
+    BW_CHECK(reply->specs != NULL && reply->imports != NULL, BW_NO_MEMORY, "reply");
     for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
         const struct bw_spec_row *row = bw_spec_row(specs[i]);
         if (bw_hsm_offers(hsm, row->generator, bw_spec_is_pair(row) ? BW_USE_GENERATE_PAIR : BW_USE_GENERATE))
             reply->specs[reply->n_specs++] = (Bailiwick__V1__KeySpec)row->spec;
+        if (bw_hsm_imports(hsm, row))
+            reply->imports[reply->n_imports++] = (Bailiwick__V1__KeySpec)row->spec;
     }
     return bw_success();
 }

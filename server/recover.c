@@ -8,6 +8,7 @@
 #include "change.h"
 #include "destruction.h"
 #include "hsm.h"
+#include "material.h"
 #include "method.h"
 
 struct intent {
@@ -61,7 +62,7 @@ struct survey {
     const bw_key_id     *id;
     const struct bw_key *key;                  /* NULL: the store has none of this id */
     bool                 last_found;           /* the last version that the store knows */
-    uint32_t             unknown[UNKNOWN_MAX]; /* versions that the store does not know */
+    uint32_t             unknown[UNKNOWN_MAX]; /* versions that the store does not know, or not to have material */
     size_t               unknown_count;
 };
 
@@ -79,7 +80,7 @@ static bw_result note_version(void *self, const bw_key_id *id, uint32_t version)
     if (!bw_key_id_equal(id, survey->id))
         return bw_success();
     for (size_t i = 0; survey->key != NULL && i < survey->key->version_count; i++)
-        known = known || survey->key->versions[i].number == version;
+        known = known || (survey->key->versions[i].number == version && survey->key->versions[i].state != BW_VERSION_AWAITED);
     if (!known && survey->unknown_count < UNKNOWN_MAX)
         survey->unknown[survey->unknown_count++] = version;
     survey->last_found = survey->last_found || (last != NULL && last->number == version);
@@ -102,7 +103,7 @@ static bw_result take_back(struct bw_key *draft, const void *how)
     return bw_success();
 }
 
-static bw_result mark_lost(struct bw_daemon *daemon, const struct bw_key *key)
+static bw_result mark_versions_lost(struct bw_daemon *daemon, const struct bw_key *key)
 {
     struct bw_key_version *versions = calloc(key->version_count, sizeof *versions);
     /* A key without any version is destroyed; one that had versions before goes on as it was. */
@@ -114,6 +115,23 @@ static bw_result mark_lost(struct bw_daemon *daemon, const struct bw_key *key)
     free(versions);
     bw_key_unref(changed);
     return result;
+}
+
+/* The customer can bring imported material again. */
+static bw_result mark_lost(struct bw_daemon *daemon, const struct bw_key *key)
+{
+    const struct bw_key *changed = NULL;
+
+    if (key->origin != BW_ORIGIN_IMPORTED)
+        return mark_versions_lost(daemon, key);
+    bw_result result = bw_material_forget(daemon, key, 0, &changed);
+    bw_key_unref(changed);
+    return result;
+}
+
+static bool has_material(const struct bw_key_version *version)
+{
+    return version->state != BW_VERSION_DESTROYED && version->state != BW_VERSION_AWAITED;
 }
 
 /* Material that the store knows nothing of belongs to the intent at hand: nobody else makes any for this key.
@@ -132,10 +150,10 @@ static bw_result resolve_making(struct bw_daemon *daemon, const struct intent *i
         BW_TRY(bw_hsm_destroy(tenant->token, survey.id, survey.unknown[i]));
 
     bool stored = last != NULL && key->generation > intent->record.policy_version;
-    if (stored && last->state != BW_VERSION_DESTROYED && !survey.last_found)
+    if (stored && has_material(last) && !survey.last_found)
         BW_TRY(mark_lost(daemon, key));
     bool waits = last == NULL && key != NULL && intent->record.operation == BW_METHOD_NR(CreateKey); /* for its import */
-    *ret_outcome = waits || (stored && survey.last_found) ? BW_OUTCOME_GRANTED : BW_OUTCOME_UNKNOWN;
+    *ret_outcome = waits || (stored && has_material(last) && survey.last_found) ? BW_OUTCOME_GRANTED : BW_OUTCOME_UNKNOWN;
     return bw_success();
 }
 
@@ -149,6 +167,19 @@ static bw_result resolve_destruction(const struct bw_tenant_info *tenant, const 
     if (tenant->token == NULL)
         return bw_success();
     BW_TRY(bw_destruction_of_material(tenant->token, key));
+    *ret_outcome = BW_OUTCOME_GRANTED;
+    return bw_success();
+}
+
+/* The same of imported material, which the store then calls AWAITED. */
+static bw_result resolve_expiry(const struct intent *intent, const struct bw_tenant_info *tenant, const struct bw_key *key, enum bw_outcome *ret_outcome)
+{
+    if (key == NULL || key->generation <= intent->record.policy_version)
+        return bw_success();
+    *ret_outcome = 0;
+    if (tenant->token == NULL)
+        return bw_success();
+    BW_TRY(bw_material_destroy(tenant->token, key));
     *ret_outcome = BW_OUTCOME_GRANTED;
     return bw_success();
 }
@@ -173,6 +204,8 @@ static bw_result resolve(struct bw_daemon *daemon, const struct intent *intent, 
         result = resolve_making(daemon, intent, tenant, key, ret_outcome);
     else if (record->operation == BW_DEED_NR(DestroyKey) || record->operation == BW_METHOD_NR(PurgeKey))
         result = resolve_destruction(tenant, key, ret_outcome);
+    else if (record->operation == BW_DEED_NR(ExpireMaterial))
+        result = resolve_expiry(intent, tenant, key, ret_outcome);
     else if (key != NULL && key->generation > record->policy_version)
         *ret_outcome = BW_OUTCOME_GRANTED; /* the store has moved on from what the intent saw */
     bw_key_unref(key);

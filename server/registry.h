@@ -25,7 +25,7 @@ struct bw_token_holder;
 
 /* Numbers as on the wire (keys.proto), kept in stores. */
 enum bw_key_state     { BW_STATE_PENDING_IMPORT = 1, BW_STATE_ENABLED, BW_STATE_DISABLED, BW_STATE_PENDING_DELETION, BW_STATE_DESTROYED };
-enum bw_version_state { BW_VERSION_PRIMARY = 1, BW_VERSION_DECRYPT_ONLY, BW_VERSION_DESTROYED };
+enum bw_version_state { BW_VERSION_PRIMARY = 1, BW_VERSION_DECRYPT_ONLY, BW_VERSION_DESTROYED, BW_VERSION_AWAITED };
 enum bw_key_origin    { BW_ORIGIN_GENERATED = 1, BW_ORIGIN_IMPORTED };
 
 /* What is counted per key version while it is used, shared by all its snapshots: encryptions with a random nonce (budget.h),
@@ -42,6 +42,8 @@ struct bw_key_version {
     enum bw_version_state state;
     int64_t               created_us;
     bw_bytes              public_key;  /* SubjectPublicKeyInfo, DER; empty for secret keys */
+    bw_bytes              fingerprint; /* imported: what the material has to be, should it come again (hsm.h); else empty */
+    int64_t               material_expires_us; /* imported: when it is destroyed; 0: never */
     uint64_t              reserved;    /* of a draft without budget: where the budget starts */
     int64_t               last_used_us; /* of a draft without budget: as the store knew it */
     bool                  has_made_by;
@@ -71,6 +73,7 @@ struct bw_key {
     struct bw_rules           *rules;         /* owns the two above; keys with the same text share it */
     int64_t                    created_us;
     int64_t                    deletion_us;   /* BW_STATE_PENDING_DELETION: not before; else 0 */
+    int64_t                    expires_us;    /* of no use from then on; 0: never */
     uint32_t                   rotation_days; /* 0: not for its age */
     uint32_t                   minimum_version; /* older ones are of no use; 0: all are */
     uint64_t                   generation;    /* counts every change */
@@ -88,7 +91,7 @@ void      bw_key_unref(const struct bw_key *key); /* NULL is fine */
 static inline void bw_key_free(struct bw_key *key) { bw_key_unref(key); }
 BW_DEFINE_AUTO(key)
 const struct bw_key_version *bw_key_primary(const struct bw_key *key);                    /* NULL: none yet */
-const struct bw_key_version *bw_key_version_of(const struct bw_key *key, uint32_t number); /* 0: primary; NULL: no such, or destroyed */
+const struct bw_key_version *bw_key_version_of(const struct bw_key *key, uint32_t number); /* 0: primary; NULL: no such, or without material */
 void     bw_key_note_use(const struct bw_key_version *version, int64_t now_us);           /* any thread */
 bw_bytes bw_key_cka_id(const struct bw_key *key);                                         /* as clients see it; borrowed from key */
 

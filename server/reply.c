@@ -72,6 +72,8 @@ static bw_result batch_error(const struct bw_job *job, BatchResult *to)
         error->field = unconst(job->result.field);
     if (job->reply.home_region != NULL)
         error->home_region = unconst(job->reply.home_region);
+    if (job->reply.expired_at != NULL)
+        error->expired_at = unconst(job->reply.expired_at);
     to->result_case = BAILIWICK__V1__BATCH_RESULT__RESULT_ERROR;
     to->error       = error;
     return bw_success();
@@ -145,6 +147,7 @@ void bw_reply_refuse(struct bw_call *call, const struct bw_job *job, bw_result r
         .result      = result,
         .home_region = job->reply.home_region,
         .proposal    = job->reply.proposal,
+        .expired_at  = job->reply.expired_at,
         .request_id  = bw_bytes_of(job->request.request_id, BW_REQUEST_ID_LEN),
     };
     bw_bytes details;

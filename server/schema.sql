@@ -10,6 +10,12 @@ CREATE TABLE meta (
     made_us  INTEGER NOT NULL
 ) STRICT;
 
+-- The time as it was last trusted: housekeeping.h.
+CREATE TABLE clock (
+    only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
+    trusted_us INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE tenant (
     name         TEXT    PRIMARY KEY,
     region       TEXT    NOT NULL,
@@ -39,15 +45,18 @@ CREATE TABLE key (
     deletion_us INTEGER NOT NULL,
     generation  INTEGER NOT NULL,
     rotation_days INTEGER NOT NULL,            -- 0: not for its age
-    minimum_version INTEGER NOT NULL           -- older ones are of no use
+    minimum_version INTEGER NOT NULL,          -- older ones are of no use
+    expires_us  INTEGER NOT NULL               -- of no use from then on; 0: never
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE key_version (
     key        BLOB    NOT NULL REFERENCES key (id),
     number     INTEGER NOT NULL CHECK (number > 0),
-    state      INTEGER NOT NULL CHECK (state BETWEEN 1 AND 3),
+    state      INTEGER NOT NULL CHECK (state BETWEEN 1 AND 4),
     created_us INTEGER NOT NULL,
     public_key BLOB    NOT NULL,
+    fingerprint BLOB   NOT NULL,               -- of imported material: what it has to be, should it come again
+    material_expires_us INTEGER NOT NULL,      -- of imported material; 0: never
     reserved   INTEGER NOT NULL DEFAULT 0,     -- uses set aside: budget.h
     last_used_us INTEGER NOT NULL DEFAULT 0,   -- as of the last housekeeping
     made_by    BLOB    NOT NULL DEFAULT x'',   -- id of the request that rotated the key; empty: none
@@ -166,7 +175,7 @@ BEGIN SELECT RAISE(ABORT, 'a key never gains a use'); END;
 CREATE TRIGGER key_destroyed_for_good BEFORE UPDATE ON key WHEN OLD.state = 5
 BEGIN SELECT RAISE(ABORT, 'a destroyed key stays destroyed'); END;
 
-CREATE TRIGGER version_stays_what_it_is BEFORE UPDATE OF key, number, created_us, public_key, made_by ON key_version
+CREATE TRIGGER version_stays_what_it_is BEFORE UPDATE OF key, number, created_us, public_key, fingerprint, made_by ON key_version
 BEGIN SELECT RAISE(ABORT, 'a key version never changes'); END;
 CREATE TRIGGER version_stays BEFORE DELETE ON key_version
 BEGIN SELECT RAISE(ABORT, 'a key version is never forgotten'); END;

@@ -65,9 +65,11 @@ static void pack_versions(struct packer *packer, const struct bw_key *draft, str
         pack(packer, draft->versions, draft->version_count * sizeof *versions, _Alignof(struct bw_key_version));
 
     for (size_t i = 0; i < draft->version_count; i++) {
-        bw_bytes public_key = pack_bytes(packer, draft->versions[i].public_key);
-        if (versions != NULL)
-            versions[i].public_key = public_key;
+        bw_bytes public_key = pack_bytes(packer, draft->versions[i].public_key), fingerprint = pack_bytes(packer, draft->versions[i].fingerprint);
+        if (versions == NULL)
+            continue;
+        versions[i].public_key  = public_key;
+        versions[i].fingerprint = fingerprint;
     }
     key->versions = versions;
 }
@@ -197,7 +199,7 @@ const struct bw_key_version *bw_key_version_of(const struct bw_key *key, uint32_
     if (number == 0)
         return bw_key_primary(key);
     for (size_t i = 0; i < key->version_count; i++)
-        if (key->versions[i].number == number && key->versions[i].state != BW_VERSION_DESTROYED)
+        if (key->versions[i].number == number && key->versions[i].state < BW_VERSION_DESTROYED)
             return &key->versions[i];
     return NULL;
 }

@@ -52,6 +52,10 @@ bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key, str
 bw_result bw_store_put_tenant(struct bw_store *store, const struct bw_tenant_info *tenant, struct bw_warrant *warrant);
 bw_result bw_store_revoke(struct bw_store *store, const char *spiffe_id, int64_t now_us); /* again is fine */
 
+/* The time as housekeeping last believed it (clock.h). 0: never yet. */
+bw_result bw_store_trusted_time(struct bw_store *store, int64_t *ret_us);
+bw_result bw_store_trust_time(struct bw_store *store, int64_t now_us);
+
 /* Certificates and data objects. */
 struct bw_object {
     bw_tenant tenant;

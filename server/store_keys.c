@@ -14,7 +14,7 @@ static bw_result put_row(struct bw_store *store, const struct bw_key *key)
         bw_query_id(key->name.id.bytes), bw_query_text(key->name.tenant.text), bw_query_count(key->generation),
         bw_query_text(key->label), bw_query_blob(key->cka_id), bw_query_number(key->uses), bw_query_number(key->state),
         bw_query_text(key->description), bw_query_text(key->policy_text), bw_query_number(key->deletion_us), bw_query_number(key->rotation_days),
-        bw_query_number(key->minimum_version),
+        bw_query_number(key->minimum_version), bw_query_number(key->expires_us),
         /* what never changes */
         bw_query_number(key->spec->spec), bw_query_number(key->origin), bw_query_text(key->owner), bw_query_number(key->created_us),
     };
@@ -34,7 +34,8 @@ static bw_result put_versions(struct bw_store *store, const struct bw_key *key)
         BW_TRY(bw_query_run(store, BW_SQL_PUT_VERSION,
                           BW_SQL_VALUES(bw_query_id(key->name.id.bytes), bw_query_number(version->number), bw_query_number(version->state),
                                         bw_query_number(version->created_us), bw_query_blob(version->public_key),
-                                        bw_query_blob(bw_bytes_of(version->made_by, version->has_made_by ? sizeof version->made_by : 0))), NULL));
+                                        bw_query_blob(bw_bytes_of(version->made_by, version->has_made_by ? sizeof version->made_by : 0)),
+                                        bw_query_blob(version->fingerprint), bw_query_number(version->material_expires_us)), NULL));
     }
     return bw_success();
 }
@@ -153,6 +154,8 @@ static bw_result read_version(struct bw_store *store, struct bw_arena *arena, vo
     version->has_made_by = made_by.len == sizeof version->made_by;
     if (version->has_made_by)
         memcpy(version->made_by, made_by.data, made_by.len);
+    version->material_expires_us = bw_query_get_number(store, BW_SQL_VERSIONS_OF, 8);
+    BW_TRY(bw_query_copy_bytes(store, BW_SQL_VERSIONS_OF, 7, arena, &version->fingerprint));
     return bw_query_copy_bytes(store, BW_SQL_VERSIONS_OF, 3, arena, &version->public_key);
 }
 
@@ -274,6 +277,7 @@ static bw_result read_key(struct bw_store *store, struct bw_arena *arena, struct
     draft->generation  = (uint64_t)bw_query_get_number(store, sql, 13);
     draft->rotation_days   = (uint32_t)bw_query_get_number(store, sql, 14);
     draft->minimum_version = (uint32_t)bw_query_get_number(store, sql, 15);
+    draft->expires_us      = bw_query_get_number(store, sql, 16);
     BW_CHECK(draft->spec != NULL, BW_STORE_UNAVAILABLE, "a key in the store is of a kind that this daemon does not know");
     return read_lists(store, arena, draft);
 }

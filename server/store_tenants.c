@@ -116,3 +116,34 @@ bw_result bw_store_each_revoked(struct bw_store *store, const char *after, bw_st
     (void)pthread_mutex_unlock(&store->lock);
     return result;
 }
+
+/* ---- the region's time ---- */
+
+static bw_result read_time(struct bw_store *store, int64_t *ret_us)
+{
+    bool row;
+
+    BW_TRY(bw_query_start(store, BW_SQL_TRUSTED_TIME, NULL, 0));
+    BW_TRY(bw_query_row(store, BW_SQL_TRUSTED_TIME, &row));
+    *ret_us = row ? bw_query_get_number(store, BW_SQL_TRUSTED_TIME, 0) : 0;
+    return bw_success();
+}
+
+bw_result bw_store_trusted_time(struct bw_store *store, int64_t *ret_us)
+{
+    (void)pthread_mutex_lock(&store->lock);
+    bw_result result = read_time(store, ret_us);
+    bw_query_done(store, BW_SQL_TRUSTED_TIME);
+    (void)pthread_mutex_unlock(&store->lock);
+    return result;
+}
+
+static bw_result trust_time(struct bw_store *store, const void *what)
+{
+    return bw_query_run(store, BW_SQL_TRUST_TIME, BW_SQL_VALUES(bw_query_number(*(const int64_t *)what)), NULL);
+}
+
+bw_result bw_store_trust_time(struct bw_store *store, int64_t now_us)
+{
+    return bw_store_change(store, trust_time, &now_us);
+}

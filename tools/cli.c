@@ -165,6 +165,7 @@ enum bw_exit bw_cli_report(const struct bw_cli *cli, bw_result result)
     tell("field", server_said ? cli->refusal.field : result.field);
     tell("home", cli->refusal.home_region);
     tell("proposal", cli->refusal.proposal);
+    tell("expired", cli->refusal.expired_at);
     tell_request(cli);
     tell("to do", advice.what_to_do);
     return advice.exit;

@@ -113,7 +113,7 @@ bw_result bw_cmd_time(struct bw_cli *cli, const char *option, int64_t *ret_us)
     const char *text = bw_args_text(&cli->args, option);
 
     *ret_us = 0;
-    if (text == NULL)
+    if (text == NULL || strcmp(text, "never") == 0)
         return bw_success();
     bw_cli_about(cli, "--%s %s", option, text);
     BW_TRY(bw_moment_parse(text, bw_moment_now(), ret_us));

@@ -28,7 +28,8 @@ bw_result bw_cmd_call_and_list(struct bw_cli *cli, enum bw_method_nr method, Pro
 bw_result bw_cmd_key_name(struct bw_cli *cli, const char *name_or_alias, char **ret_name);
 
 bw_result bw_cmd_number(struct bw_cli *cli, const char *option, uint32_t most, uint32_t *ret_number); /* 0 when not given */
-bw_result bw_cmd_time(struct bw_cli *cli, const char *option, int64_t *ret_us); /* as bw_moment_parse; 0 when not given */
+/* As bw_moment_parse; 0 when not given, and for "never". */
+bw_result bw_cmd_time(struct bw_cli *cli, const char *option, int64_t *ret_us);
 bw_result bw_cmd_hex(struct bw_cli *cli, const char *option, size_t most, ProtobufCBinaryData *ret_bytes); /* empty when not given */
 bw_result bw_cmd_texts(struct bw_cli *cli, const char *option, size_t most, char ***ret_texts, size_t *ret_count); /* "" is none */
 

@@ -1,22 +1,35 @@
 /* bailiwick import, key import-parameters, key import-material: the customer's own key material. "import" does the
  * customer's half here, with OpenSSL's library; the other two carry files to and from a machine that has OpenSSL alone. */
 #include <errno.h>
-#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
-#include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "bailiwick/v1/keys.pb-c.h"
+#include "byok.h"
 #include "cmd_common.h"
+#include "credential.h"
 #include "file.h"
 
-enum { MATERIAL_MAX = 64 };
+enum { MATERIAL_MAX = 16 * 1024 };
 
 typedef Bailiwick__V1__GetImportParametersReply parameters;
 typedef Bailiwick__V1__ImportKeyMaterialReply   imported;
+
+/* When a tenant asks for the first time its HSM makes the wrapping key, RSA-4096, which may take longer than a call; the region
+ * goes on making it. */
+static bw_result call_patiently(struct bw_cli *cli, ProtobufCMessage *request, ProtobufCMessage **ret_reply)
+{
+    enum { TRIES = 6 };
+    bw_result result = bw_cli_call(cli, BW_METHOD_NR(GetImportParameters), request, ret_reply);
+
+    for (int i = 1; result.code == BW_DEADLINE && i < TRIES; i++)
+        result = bw_cli_call(cli, BW_METHOD_NR(GetImportParameters), request, ret_reply);
+    return result;
+}
 
 static bw_result ask_parameters(struct bw_cli *cli, const char *key, char **ret_name, const parameters **ret_parameters)
 {
@@ -24,7 +37,7 @@ static bw_result ask_parameters(struct bw_cli *cli, const char *key, char **ret_
     ProtobufCMessage *reply;
 
     BW_TRY(bw_cmd_key_name(cli, key, &request.name));
-    BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetImportParameters), &request.base, &reply));
+    BW_TRY(call_patiently(cli, &request.base, &reply));
     *ret_name       = request.name;
     *ret_parameters = (const void *)reply;
     return bw_success();
@@ -38,18 +51,32 @@ static EVP_PKEY *public_key(ProtobufCBinaryData spki)
 
 /* ---- what the region attests (PROTOCOL.md, "Import") ---- */
 
+/* " SHA1 SHA2-256". NULL: out of memory. */
+static const char *hashes_of(struct bw_cli *cli, const parameters *p)
+{
+    const char *list = "";
+
+    for (size_t i = 0; i < p->n_oaep_hashes && list != NULL; i++) {
+        const struct bw_digest_row *row = bw_digest_row((enum bw_digest)p->oaep_hashes[i]);
+        if (row != NULL)
+            list = bw_arena_text(&cli->arena, "%s %s", list, row->name);
+    }
+    return list;
+}
+
 /* The statement as it must be, from what the caller knows by itself. */
 static const char *expected_statement(struct bw_cli *cli, const char *name, const parameters *p)
 {
     char hex[2 * 32 + 1];
     uint8_t digest[32];
     struct bw_key_name key;
+    const char *hashes = hashes_of(cli, p);
 
-    if (!bw_ok(bw_key_name_parse(bw_bytes_text(name), &key)) || EVP_Digest(p->wrapping_key.data, p->wrapping_key.len, digest, NULL, EVP_sha256(), NULL) != 1)
+    if (hashes == NULL || !bw_ok(bw_key_name_parse(bw_bytes_text(name), &key)) || EVP_Digest(p->wrapping_key.data, p->wrapping_key.len, digest, NULL, EVP_sha256(), NULL) != 1)
         return NULL;
     bw_hex(bw_bytes_of(digest, sizeof digest), hex);
-    return bw_arena_text(&cli->arena, "bailiwick import parameters 1\nregion %s\ntenant %s\nkey %s\nexpires %lld\nwrapping-key sha256:%s\n",
-                         key.region.text, key.tenant.text, name, (long long)(p->expires_us / 1000000), hex);
+    return bw_arena_text(&cli->arena, "bailiwick import parameters 1\nregion %s\ntenant %s\nkey %s\nexpires %lld\nwrapping-key sha256:%s\noaep-hashes%s\n",
+                         key.region.text, key.tenant.text, name, (long long)(p->expires_us / 1000000), hex, hashes);
 }
 
 static bool signature_holds(const parameters *p)
@@ -140,27 +167,76 @@ bw_result bw_cmd_key_import_parameters(struct bw_cli *cli)
 
 /* ---- key import-material ---- */
 
-static bw_result send_material(struct bw_cli *cli, char *name, bw_bytes token, bw_bytes wrapped, unsigned aes_bits, const imported **ret_reply)
+/* What goes to the region. */
+struct parcel {
+    char          *name;
+    bw_bytes       token, wrapped, public_key; /* public_key: of pairs */
+    enum bw_digest hash;                       /* of OAEP */
+    bool           aes_wrap;                   /* RSA_AES_KEY_WRAP with AES-256 */
+};
+
+static bw_result send(struct bw_cli *cli, const struct parcel *parcel, const imported **ret_reply)
 {
     Bailiwick__V1__ImportKeyMaterialRequest request = BAILIWICK__V1__IMPORT_KEY_MATERIAL_REQUEST__INIT;
     Bailiwick__V1__Mechanism mechanism = BAILIWICK__V1__MECHANISM__INIT;
     ProtobufCMessage *reply;
 
-    mechanism.type = aes_bits ? BAILIWICK__V1__MECHANISM_TYPE__RSA_AES_KEY_WRAP : BAILIWICK__V1__MECHANISM_TYPE__RSA_PKCS_OAEP;
-    mechanism.hash = mechanism.mgf = BAILIWICK__V1__HASH__SHA1;
-    mechanism.aes_bits   = aes_bits;
-    request.name         = name;
-    request.import_token = bw_wire_data(token);
+    mechanism.type = parcel->aes_wrap ? BAILIWICK__V1__MECHANISM_TYPE__RSA_AES_KEY_WRAP : BAILIWICK__V1__MECHANISM_TYPE__RSA_PKCS_OAEP;
+    mechanism.hash = mechanism.mgf = (Bailiwick__V1__Hash)parcel->hash;
+    mechanism.aes_bits   = parcel->aes_wrap ? 256 : 0;
+    request.name         = parcel->name;
+    request.import_token = bw_wire_data(parcel->token);
     request.mechanism    = &mechanism;
-    request.wrapped      = bw_wire_data(wrapped);
+    request.wrapped      = bw_wire_data(parcel->wrapped);
+    request.public_key   = bw_wire_data(parcel->public_key);
+    BW_TRY(bw_cmd_time(cli, "expires", &request.material_expires_us));
     BW_TRY(bw_cli_call(cli, BW_METHOD_NR(ImportKeyMaterial), &request.base, &reply));
     *ret_reply = (const void *)reply;
     return bw_cmd_show(cli, reply);
 }
 
+/* PEM to the DER that travels. path NULL: none. */
+static bw_result load_public_key(struct bw_cli *cli, const char *path, bw_bytes *ret_der)
+{
+    BW_AUTO(secret) pem = NULL;
+    struct bw_buf spki = { 0 };
+
+    if (path == NULL)
+        return bw_success();
+    BW_TRY(bw_file_load(cli, path, MATERIAL_MAX, &pem));
+    BIO      *bio = BIO_new_mem_buf(bw_secret_reveal(pem), (int)bw_secret_len(pem));
+    EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+    bw_cli_about(cli, "%s", path);
+    bw_result result = key ? bw_byok_public(key, &spki) : bw_fail(BW_BAD_ARGUMENT, "is no public key in PEM");
+    *ret_der = bw_bytes_of(bw_ok(result) ? bw_arena_copy(&cli->arena, bw_buf_bytes(&spki)) : NULL, spki.len);
+    bw_buf_clear(&spki);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    BW_TRY(result);
+    BW_CHECK(ret_der->data != NULL, BW_NO_MEMORY, "public key");
+    cli->about[0] = '\0';
+    return bw_success();
+}
+
+static bw_result hash_asked_for(struct bw_cli *cli, enum bw_digest *ret_hash)
+{
+    const char *name = bw_args_text(&cli->args, "hash");
+    int value = BAILIWICK__V1__HASH__SHA1;
+
+    if (name != NULL)
+        BW_TRY(bw_cmd_enum(cli, "hash", name, &bailiwick__v1__hash__descriptor, &value));
+    *ret_hash = (enum bw_digest)value;
+    return bw_success();
+}
+
+#define EXPIRES_OPTION { "expires", BW_OPTION_TEXT, "TIME", "when the material is destroyed: 2030-01-01T00:00:00Z, +90d, or never" }
+
 const struct bw_option bw_cmd_key_import_material_options[] = {
-    { "token",    BW_OPTION_NEEDED, "FILE", "the import token" },
-    { "aes-wrap", BW_OPTION_FLAG,   NULL,   "FILE is an AES-256 key by RSA-OAEP, followed by the material by AES-KWP under it" },
+    { "token",      BW_OPTION_NEEDED, "FILE", "the import token" },
+    { "aes-wrap",   BW_OPTION_FLAG,   NULL,   "FILE is an AES-256 key by RSA-OAEP, followed by the material by AES-KWP under it" },
+    { "public-key", BW_OPTION_TEXT,   "FILE", "PEM: the public half, where the material is a private key; it comes with --aes-wrap" },
+    { "hash",       BW_OPTION_TEXT,   "HASH", "of RSA-OAEP, one of those in the statement: sha1 (default), sha256 ..." },
+    EXPIRES_OPTION,
     { 0 }
 };
 
@@ -168,34 +244,70 @@ bw_result bw_cmd_key_import_material(struct bw_cli *cli)
 {
     BW_AUTO(secret) token = NULL;
     BW_AUTO(secret) wrapped = NULL;
+    struct parcel parcel = { .aes_wrap = bw_args_flag(&cli->args, "aes-wrap") };
     const imported *reply;
-    char *name;
 
     BW_TRY(bw_file_load(cli, bw_args_text(&cli->args, "token"), BW_IMPORT_TOKEN_LEN, &token));
     BW_TRY(bw_file_load(cli, cli->args.operands[1], BW_WRAPPED_MAX, &wrapped));
-    BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &name));
-    return send_material(cli, name, bw_bytes_of(bw_secret_reveal(token), bw_secret_len(token)),
-                         bw_bytes_of(bw_secret_reveal(wrapped), bw_secret_len(wrapped)), bw_args_flag(&cli->args, "aes-wrap") ? 256 : 0, &reply);
+    BW_TRY(load_public_key(cli, bw_args_text(&cli->args, "public-key"), &parcel.public_key));
+    BW_TRY(hash_asked_for(cli, &parcel.hash));
+    BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &parcel.name));
+    parcel.token   = bw_bytes_of(bw_secret_reveal(token), bw_secret_len(token));
+    parcel.wrapped = bw_bytes_of(bw_secret_reveal(wrapped), bw_secret_len(wrapped));
+    return send(cli, &parcel, &reply);
 }
 
 /* ---- import ---- */
 
-/* RSA-OAEP with SHA-1, which is what HSMs unwrap inside; OAEP does not need the hash to resist collisions. */
-static bw_result wrap(struct bw_cli *cli, ProtobufCBinaryData wrapping_key, struct bw_secret *material, bw_bytes *ret_wrapped)
-{
-    EVP_PKEY     *key     = public_key(wrapping_key);
-    EVP_PKEY_CTX *context = key ? EVP_PKEY_CTX_new(key, NULL) : NULL;
-    uint8_t      *wrapped = bw_arena_alloc(&cli->arena, BW_WRAPPED_MAX);
-    size_t        len     = BW_WRAPPED_MAX;
+/* What the file holds: raw bytes, or a private key in PEM. */
+struct material {
+    struct bw_secret *bytes;      /* as it is wrapped */
+    struct bw_buf     public_key; /* SubjectPublicKeyInfo; empty: a secret key */
+};
 
-    bool done = context != NULL && wrapped != NULL && EVP_PKEY_encrypt_init(context) == 1 &&
-                EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) == 1 &&
-                EVP_PKEY_encrypt(context, wrapped, &len, bw_secret_reveal(material), bw_secret_len(material)) == 1;
-    EVP_PKEY_CTX_free(context);
+static void material_clear(struct material *material)
+{
+    bw_secret_free(material->bytes);
+    bw_buf_clear(&material->public_key);
+}
+
+static bw_result open_private_key(struct bw_cli *cli, bw_bytes pem, struct material *ret)
+{
+    EVP_PKEY *key = NULL;
+
+    bw_cli_about(cli, "%s", cli->args.operands[1]);
+    BW_TRY(bw_credential_open_key(pem, NULL, NULL, &key));
+    bw_result result = bw_byok_public(key, &ret->public_key);
+    if (bw_ok(result))
+        result = bw_byok_private(key, &ret->bytes);
     EVP_PKEY_free(key);
-    BW_CHECK(done, BW_PROTOCOL_BROKEN, "the wrapping key in the reply does not wrap");
-    *ret_wrapped = bw_bytes_of(wrapped, len);
+    BW_TRY(result);
+    cli->about[0] = '\0';
     return bw_success();
+}
+
+static bw_result load_material(struct bw_cli *cli, struct material *ret)
+{
+    static const char begin[] = "-----BEGIN ";
+    BW_AUTO(secret) content = NULL;
+
+    BW_TRY(bw_file_load(cli, cli->args.operands[1], MATERIAL_MAX, &content));
+    bw_bytes bytes = bw_bytes_of(bw_secret_reveal(content), bw_secret_len(content));
+    if (bytes.len > strlen(begin) && memcmp(bytes.data, begin, strlen(begin)) == 0)
+        return open_private_key(cli, bytes, ret);
+    ret->bytes = bw_take(&content);
+    return bw_success();
+}
+
+/* The best of the hashes that the region's HSM takes. For OAEP SHA-1 is good enough: it does not need to resist collisions. */
+static enum bw_digest best_hash(const parameters *p)
+{
+    enum bw_digest best = BW_DIGEST_SHA1;
+
+    for (size_t i = 0; i < p->n_oaep_hashes; i++)
+        if ((enum bw_digest)p->oaep_hashes[i] > best && bw_digest_row((enum bw_digest)p->oaep_hashes[i]) != NULL)
+            best = (enum bw_digest)p->oaep_hashes[i];
+    return best;
 }
 
 static bool check_of_aes(struct bw_secret *material, uint8_t check[static 16])
@@ -217,31 +329,48 @@ static bool check_of_hmac(struct bw_secret *material, uint8_t check[static 32])
     return HMAC(EVP_sha256(), bw_secret_reveal(material), (int)bw_secret_len(material), (const uint8_t *)"", 0, check, NULL) != NULL;
 }
 
+static bool check_of_pair(bw_bytes public_key, uint8_t check[static 32])
+{
+    return EVP_Digest(public_key.data, public_key.len, check, NULL, EVP_sha256(), NULL) == 1;
+}
+
 /* Whether what the region has is what the file has. */
-static bw_result compare(struct bw_secret *material, const imported *reply)
+static bw_result compare(const struct material *material, const imported *reply)
 {
     uint8_t check[32];
     bool is_hmac = reply->key != NULL && reply->key->spec >= BAILIWICK__V1__KEY_SPEC__HMAC_256;
 
-    bool done = is_hmac ? check_of_hmac(material, check) : check_of_aes(material, check);
+    bool done = material->public_key.len > 0 ? check_of_pair(bw_buf_bytes(&material->public_key), check)
+              : is_hmac ? check_of_hmac(material->bytes, check) : check_of_aes(material->bytes, check);
     BW_CHECK(done && reply->check.len == 3 && memcmp(reply->check.data, check, 3) == 0, BW_PROTOCOL_BROKEN, "the region's check value is not the material's");
     return bw_success();
 }
 
-const struct bw_option bw_cmd_import_options[] = { PINNED_OPTION, { 0 } };
+static bw_result import(struct bw_cli *cli, const struct material *material)
+{
+    struct parcel parcel = { .aes_wrap = true, .public_key = bw_buf_bytes(&material->public_key) };
+    const parameters *p;
+    const imported *reply;
+
+    BW_TRY(ask_parameters(cli, cli->args.operands[0], &parcel.name, &p));
+    BW_TRY(check_attestation(cli, parcel.name, p));
+    parcel.token = bw_wire_bytes(p->import_token);
+    parcel.hash  = best_hash(p);
+    BW_TRY(bw_byok_wrap(NULL, bw_wire_bytes(p->wrapping_key), parcel.hash, bw_bytes_of(bw_secret_reveal(material->bytes), bw_secret_len(material->bytes)),
+                        &cli->arena, &parcel.wrapped));
+    BW_TRY(send(cli, &parcel, &reply));
+    return compare(material, reply);
+}
+
+const struct bw_option bw_cmd_import_options[] = { PINNED_OPTION, EXPIRES_OPTION, { 0 } };
 
 bw_result bw_cmd_import(struct bw_cli *cli)
 {
-    BW_AUTO(secret) material = NULL;
-    const parameters *p;
-    const imported *reply;
-    bw_bytes wrapped;
-    char *name;
+    struct material material = { 0 };
 
-    BW_TRY(bw_file_load(cli, cli->args.operands[1], MATERIAL_MAX, &material));
-    BW_TRY(ask_parameters(cli, cli->args.operands[0], &name, &p));
-    BW_TRY(check_attestation(cli, name, p));
-    BW_TRY(wrap(cli, p->wrapping_key, material, &wrapped));
-    BW_TRY(send_material(cli, name, bw_wire_bytes(p->import_token), wrapped, 0, &reply));
-    return compare(material, reply);
+    bw_result result = load_material(cli, &material);
+    if (bw_ok(result))
+        result = import(cli, &material);
+    material_clear(&material);
+    return result;
 }

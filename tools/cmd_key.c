@@ -15,15 +15,18 @@ enum { POLICY_MAX = 64 * 1024 };
     { "description", BW_OPTION_TEXT, "TEXT",       "for people" },                                                              \
     { "alias",       BW_OPTION_MANY, "NAME",       "another name for it, unique in the tenant" },                               \
     { "tag",         BW_OPTION_MANY, "NAME=VALUE", "for searching and billing" },                                              \
-    { "rotation-days", BW_OPTION_TEXT, "DAYS",     "make a new version when the newest is so old; 0: not for its age" }
-#define MINIMUM_OPTION \
-    { "minimum-version", BW_OPTION_TEXT, "NUMBER", "older versions are of no use, until it is lowered; 0: all are" }
+    { "rotation-days", BW_OPTION_TEXT, "DAYS",     "make a new version when the newest is so old; 0: not for its age" },       \
+    { "expires",     BW_OPTION_TEXT, "TIME",       "of no use from then on: 2030-01-01T00:00:00Z, +90d, or never" }
+#define UPDATE_OPTIONS                                                                                                    \
+    { "minimum-version", BW_OPTION_TEXT, "NUMBER", "older versions are of no use, until it is lowered; 0: all are" },       \
+    { "material-expires", BW_OPTION_TEXT, "TIME",  "when imported material is destroyed: as --expires, or now" }
 
 struct description {
     int                *uses;
     char              **aliases;
     size_t              uses_count, aliases_count;
     uint32_t            rotation_days;
+    int64_t             expires_us;
     ProtobufCBinaryData cka_id;
     struct bw_pairs     tags;
 };
@@ -34,6 +37,7 @@ static bw_result read_description(struct bw_cli *cli, struct description *ret)
     BW_TRY(bw_cmd_texts(cli, "alias", BW_ALIASES_MAX, &ret->aliases, &ret->aliases_count));
     BW_TRY(bw_cmd_hex(cli, "cka-id", BW_CKA_ID_MAX, &ret->cka_id));
     BW_TRY(bw_cmd_number(cli, "rotation-days", BW_ROTATION_DAYS_MAX, &ret->rotation_days));
+    BW_TRY(bw_cmd_time(cli, "expires", &ret->expires_us));
     return bw_pairs_read(cli, "tag", BW_TAGS_MAX, BW_TAG_MAX, &ret->tags);
 }
 
@@ -44,6 +48,7 @@ static bw_result read_description(struct bw_cli *cli, struct description *ret)
         (request)->description = bw_cmd_text(cli, "description");            \
         (request)->cka_id      = (d)->cka_id;                                \
         (request)->rotation_days = (d)->rotation_days;                       \
+        (request)->expires_us  = (d)->expires_us;                            \
         (request)->uses        = (Bailiwick__V1__KeyUse *)(void *)(d)->uses; \
         (request)->n_uses      = (d)->uses_count;                            \
         (request)->aliases     = (d)->aliases;                               \
@@ -78,16 +83,19 @@ bw_result bw_cmd_key_create(struct bw_cli *cli)
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(CreateKey), &request.base);
 }
 
-const struct bw_option bw_cmd_key_update_options[] = { DESCRIPTION_OPTIONS, MINIMUM_OPTION, { 0 } };
+const struct bw_option bw_cmd_key_update_options[] = { DESCRIPTION_OPTIONS, UPDATE_OPTIONS, { 0 } };
+
+enum { FIELDS_MAX = 10 };
 
 /* an option that was given names a field that is to be set, be it to nothing */
-static size_t collect_fields(const struct bw_cli *cli, char *fields[static 8])
+static size_t collect_fields(const struct bw_cli *cli, char *fields[static FIELDS_MAX])
 {
     static const struct { const char *option, *field; } rows[] = {
         { "use", "uses" }, { "label", "label" }, { "cka-id", "cka_id" },
         { "description", "description" }, { "alias", "aliases" }, { "tag", "tags" },
         { "rotation-days", "rotation_days" },
         { "minimum-version", "minimum_version" },
+        { "expires", "expires_us" }, { "material-expires", "material_expires_us" },
     };
     size_t count = 0;
 
@@ -101,11 +109,12 @@ bw_result bw_cmd_key_update(struct bw_cli *cli)
 {
     Bailiwick__V1__UpdateKeyRequest request = BAILIWICK__V1__UPDATE_KEY_REQUEST__INIT;
     struct description description;
-    char *fields[8];
+    char *fields[FIELDS_MAX];
 
     request.fields   = fields;
     request.n_fields = collect_fields(cli, fields);
     BW_TRY(bw_cmd_number(cli, "minimum-version", BW_VERSION_MAX, &request.minimum_version));
+    BW_TRY(bw_cmd_time(cli, "material-expires", &request.material_expires_us));
     BW_CHECK(request.n_fields > 0, BW_BAD_ARGUMENT, "nothing to change was named; --help tells what can be");
     BW_TRY(read_description(cli, &description));
     DESCRIBE(&request, cli, &description);

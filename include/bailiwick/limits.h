@@ -38,6 +38,7 @@ enum {
     BW_SEALED_MAX       = 1024,         /* a sealed session key */
     BW_SESSION_KEY_MAX  = 512,          /* a secret key for a session */
     BW_WRAPPED_MAX      = 8 * 1024,     /* a wrapped private key of RSA-4096 with room */
+    BW_PUBLIC_KEY_MAX   = 1024,         /* a SubjectPublicKeyInfo of RSA-4096 with room */
     BW_SIGNATURE_MAX    = 1024,
     BW_OBJECT_MAX       = 64 * 1024,    /* a certificate or data object's value */
     BW_TEMPLATE_MAX     = 256,          /* attributes in one template; PKCS#11 has about 100 */

@@ -48,7 +48,15 @@ tool --export "$token;object=ca;type=cert" | openssl x509 | cmp - <(openssl x509
 tool --set-label root "$token;object=ca"
 [[ $(tool --list-all-certs --only-urls "$token") == *object=root* ]]
 checked "it writes a certificate, renames it and reads it again"
-for object in mine mine-rsa root; do
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out "$DIR/brought-rsa.pem" 2>/dev/null
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out "$DIR/brought-ec.pem"
+for key in rsa ec; do
+    tool --write --load-privkey "$DIR/brought-$key.pem" --label "brought-$key" "$token" >/dev/null
+    tool --test-sign "$token;object=brought-$key;type=private"
+    tool --export-pubkey "$token;object=brought-$key;type=private" | openssl pkey -pubin | cmp - <(openssl pkey -in "$DIR/brought-$key.pem" -pubout)
+done
+checked "it writes private keys that it has, and signs with them"
+for object in mine mine-rsa root brought-rsa brought-ec; do
     tool --delete "$token;object=$object" >/dev/null
 done
 [[ $(tool --list-all --only-urls "$token") == "$(<"$DIR/urls")" ]]

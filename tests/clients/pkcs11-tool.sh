@@ -76,10 +76,32 @@ tool --read-object --type data --label data -o "$DIR/read"
 cmp "$DIR/plain" "$DIR/read"
 checked "certificates and data are kept and read again"
 
-for id in 11 12 13; do
+# a private and a secret key that the application has already: they travel wrapped for the region's HSM alone
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out "$DIR/own-rsa.der" 2>/dev/null
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -outform DER -out "$DIR/own-ec.der"
+tool --write-object "$DIR/own-rsa.der" --type privkey --id 21 --label mine
+tool --write-object "$DIR/own-ec.der" --type privkey --id 22 --label mine --usage-sign
+openssl rand -out "$DIR/own-aes" 32
+tool --write-object "$DIR/own-aes" --type secrkey --key-type AES:32 --id 23 --label mine
+openssl pkey -inform DER -in "$DIR/own-rsa.der" -pubout -out "$DIR/own-rsa.pem"
+openssl pkey -inform DER -in "$DIR/own-ec.der" -pubout -out "$DIR/own-ec.pem"
+tool --sign --id 21 -m SHA256-RSA-PKCS -i "$DIR/plain" -o "$DIR/signature"
+openssl dgst -sha256 -verify "$DIR/own-rsa.pem" -signature "$DIR/signature" "$DIR/plain" >/dev/null
+openssl pkeyutl -encrypt -pubin -inkey "$DIR/own-rsa.pem" -in "$DIR/digest" -out "$DIR/cipher"
+tool --decrypt --id 21 -m RSA-PKCS -i "$DIR/cipher" -o "$DIR/read"
+cmp "$DIR/digest" "$DIR/read"
+tool --sign --id 22 -m ECDSA-SHA256 --signature-format openssl -i "$DIR/plain" -o "$DIR/signature"
+openssl dgst -sha256 -verify "$DIR/own-ec.pem" -signature "$DIR/signature" "$DIR/plain" >/dev/null
+openssl enc -aes-256-cbc -K "$(od -An -v -tx1 "$DIR/own-aes" | tr -d ' \n')" -iv 000102030405060708090a0b0c0d0e0f -in "$DIR/plain" -out "$DIR/cipher"
+tool --decrypt --id 23 -m AES-CBC-PAD --iv 000102030405060708090a0b0c0d0e0f -i "$DIR/cipher" -o "$DIR/read"
+cmp "$DIR/plain" "$DIR/read"
+[[ $(records --operation ImportKeyMaterial --outcome granted) == 3 ]]
+checked "it writes keys that it has to the token: OpenSSL verifies what they sign, and they decrypt what it encrypted"
+
+for id in 11 12 13 21 22; do
     tool --delete-object --type privkey --id "$id"
 done
-for id in 14 15; do
+for id in 14 15 23; do
     tool --delete-object --type secrkey --id "$id"
 done
 tool --delete-object --type cert --id 11
@@ -88,5 +110,5 @@ tool --list-objects
 expect 1 "" grep mine "$DIR/said"
 expect 1 CKR_KEY_FUNCTION_NOT_PERMITTED pkcs11-tool --module "$MODULE" --delete-object --type secrkey --id 01
 checked "it deletes what is its own, and not the custodian's keys"
-[[ $(records --operation ScheduleDeletion --outcome granted) == 5 && $(records --operation ScheduleDeletion --outcome denied) == 1 ]]
+[[ $(records --operation ScheduleDeletion --outcome granted) == 8 && $(records --operation ScheduleDeletion --outcome denied) == 1 ]]
 checked "the log has the deletions and the refusal"

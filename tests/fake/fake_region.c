@@ -45,9 +45,11 @@ static struct {
     atomic_uint        asked[FAKE_METHODS];
     unsigned           told;
     uint64_t           generation;
-    _Atomic(enum bw_code) fail_next;
+    _Atomic(enum bw_code) fail_next, fail_next_of[FAKE_METHODS];
     bool               releases;
     struct bw_buf      last_signed;
+    EVP_PKEY          *wrapping; /* for imports, made when it is asked for */
+    struct bw_buf      wrapping_spki;
 } region;
 
 /* ---- for tests ---- */
@@ -68,6 +70,8 @@ void fake_region_stop(void)
         bw_buf_clear(&o->label), bw_buf_clear(&o->cka_id), bw_buf_clear(&o->value), bw_buf_clear(&o->application), bw_buf_clear(&o->object_id);
     }
     bw_buf_clear(&region.last_signed);
+    bw_buf_clear(&region.wrapping_spki);
+    EVP_PKEY_free(region.wrapping);
 }
 
 static void make_material(struct fake_key *key)
@@ -134,6 +138,7 @@ void fake_region_remove_key(const char *label)
 EVP_PKEY *fake_region_pkey(const char *label) { return by_label(label)->pkey; }
 unsigned fake_region_asked_for(enum fake_method method) { return region.asked[method]; }
 void fake_region_fail_next(enum bw_code code) { region.fail_next = code; }
+void fake_region_fail_next_of(enum fake_method method, enum bw_code code) { region.fail_next_of[method] = code; }
 void fake_region_release(bool allowed) { region.releases = allowed; }
 bw_bytes fake_region_last_signed(void) { return bw_buf_bytes(&region.last_signed); }
 
@@ -152,7 +157,8 @@ unsigned fake_region_asked(void)
 
 static bw_result answer(enum fake_method method)
 {
-    bw_result r = { .code = atomic_exchange(&region.fail_next, BW_OK), .what = "told to fail", .where = "fake_region.c" };
+    enum bw_code now = atomic_exchange(&region.fail_next, BW_OK), of_method = atomic_exchange(&region.fail_next_of[method], BW_OK);
+    bw_result r = { .code = now ? now : of_method, .what = "told to fail", .where = "fake_region.c" };
 
     region.asked[method]++;
     return bw_ok(r) ? bw_success() : r;
@@ -575,6 +581,80 @@ static struct fake_key *by_name(const struct bw_key_name *name)
         if (region.keys[i].there && bw_key_id_equal(&region.keys[i].facts.name.id, &name->id))
             return &region.keys[i];
     return NULL;
+}
+
+/* ---- import: the token is the key's id ---- */
+
+static void add_spki(const EVP_PKEY *key, struct bw_buf *spki)
+{
+    uint8_t *der = NULL;
+    int len = i2d_PUBKEY(key, &der);
+
+    bw_buf_clear(spki);
+    assert_true(len > 0 && bw_ok(bw_buf_add(spki, bw_bytes_of(der, (size_t)len))));
+    OPENSSL_free(der);
+}
+
+bw_result bw_rpc_import_parameters(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name,
+                                   struct bw_import_parameters *ret_parameters)
+{
+    (void)remote;
+    BW_TRY(answer(FAKE_IMPORT_PARAMETERS));
+    if (region.wrapping == NULL) {
+        region.wrapping = EVP_RSA_gen(2048u);
+        add_spki(region.wrapping, &region.wrapping_spki);
+    }
+    *ret_parameters = (struct bw_import_parameters){ bw_buf_bytes(&region.wrapping_spki), keep(arena, name->id.bytes, BW_KEY_ID_LEN), BW_DIGEST_SHA256 };
+    return bw_success();
+}
+
+/* RSA_AES_KEY_WRAP undone. */
+static size_t unwrap_import(enum bw_digest hash, bw_bytes wrapped, uint8_t material[static BW_WRAPPED_MAX])
+{
+    const char *name = bw_digest_row(hash)->name;
+    EVP_PKEY_CTX   *oaep = EVP_PKEY_CTX_new(region.wrapping, NULL);
+    EVP_CIPHER_CTX *kwp  = EVP_CIPHER_CTX_new();
+    uint8_t between[256];
+    size_t  between_len = sizeof between;
+    int     len = 0;
+
+    EVP_CIPHER_CTX_set_flags(kwp, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    assert_true(wrapped.len > 256);
+    assert_true(EVP_PKEY_decrypt_init(oaep) == 1 && EVP_PKEY_CTX_set_rsa_padding(oaep, RSA_PKCS1_OAEP_PADDING) == 1 &&
+                EVP_PKEY_CTX_set_rsa_oaep_md_name(oaep, name, NULL) == 1 && EVP_PKEY_CTX_set_rsa_mgf1_md_name(oaep, name, NULL) == 1);
+    assert_int_equal(EVP_PKEY_decrypt(oaep, between, &between_len, wrapped.data, 256), 1);
+    assert_int_equal(between_len, 32);
+    assert_int_equal(EVP_DecryptInit_ex(kwp, EVP_aes_256_wrap_pad(), NULL, between, NULL), 1);
+    assert_int_equal(EVP_DecryptUpdate(kwp, material, &len, wrapped.data + 256, (int)wrapped.len - 256), 1);
+    EVP_CIPHER_CTX_free(kwp);
+    EVP_PKEY_CTX_free(oaep);
+    return (size_t)len;
+}
+
+bw_result bw_rpc_import_material(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name,
+                                 const struct bw_import_parameters *parameters, bw_bytes wrapped, bw_bytes public_key, struct bw_remote_key *ret_key)
+{
+    struct fake_key *key = by_name(name);
+    uint8_t material[BW_WRAPPED_MAX];
+    const unsigned char *der = material;
+
+    (void)remote, (void)arena;
+    BW_TRY(answer(FAKE_IMPORT_MATERIAL));
+    assert_true(key != NULL && bw_bytes_equal(parameters->token, bw_bytes_of(name->id.bytes, BW_KEY_ID_LEN)));
+    size_t len = unwrap_import(parameters->hash, wrapped, material);
+    if (bw_spec_is_pair(key->facts.spec)) {
+        EVP_PKEY_free(key->pkey);
+        key->pkey = d2i_AutoPrivateKey(NULL, &der, (long)len);
+        assert_non_null(key->pkey);
+        add_spki(key->pkey, &key->spki);
+        key->facts.public_key = bw_buf_bytes(&key->spki);
+        BW_CHECK(bw_bytes_equal(public_key, key->facts.public_key), BW_OTHER_MATERIAL, "the public half");
+    } else {
+        assert_int_equal(len, key->facts.spec->bits / 8);
+        memcpy(key->secret, material, len);
+    }
+    *ret_key = facts_of(key);
+    return bw_success();
 }
 
 bw_result bw_rpc_update_key(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name, const struct bw_key_change *change,

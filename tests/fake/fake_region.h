@@ -8,7 +8,7 @@
 
 enum fake_method {
     FAKE_ENCRYPT, FAKE_DECRYPT, FAKE_SIGN, FAKE_VERIFY, FAKE_WRAP, FAKE_UNWRAP, FAKE_GENERATE, FAKE_IMPORT, FAKE_DERIVE, FAKE_ENVELOPE, FAKE_RANDOM,
-    FAKE_LIST_KEYS, FAKE_CREATE_KEY, FAKE_UPDATE_KEY, FAKE_DELETE_KEY, FAKE_LIST_OBJECTS, FAKE_PUT_OBJECT, FAKE_DELETE_OBJECT, FAKE_DESCRIBE,
+    FAKE_IMPORT_PARAMETERS, FAKE_IMPORT_MATERIAL, FAKE_LIST_KEYS, FAKE_CREATE_KEY, FAKE_UPDATE_KEY, FAKE_DELETE_KEY, FAKE_LIST_OBJECTS, FAKE_PUT_OBJECT, FAKE_DELETE_OBJECT, FAKE_DESCRIBE,
     FAKE_METHODS
 };
 
@@ -30,7 +30,8 @@ unsigned fake_region_asked_for(enum fake_method method); /* since the start */
 /* What it was last asked to sign. */
 bw_bytes fake_region_last_signed(void);
 
-/* The next call fails so. */
+/* The next call fails so; the next of that method. */
 void fake_region_fail_next(enum bw_code code);
+void fake_region_fail_next_of(enum fake_method method, enum bw_code code);
 
 #endif

@@ -39,6 +39,7 @@ static void start(struct region *region)
     *daemon = (struct bw_daemon){ .config = &region->config, .region = region->config.region };
     must(bw_hsm_open(&(struct bw_hsm_options){ .module = region->module, .sessions = 2 }, &daemon->hsm));
     must(bw_token_open(daemon->hsm, "bw:eu-central", "", bw_bytes_text("regionpin"), &daemon->token));
+    must(bw_hsm_self_test(daemon->hsm, daemon->token));
     must(bw_store_open(region->dir, &daemon->region, &daemon->store));
     must(bw_audit_open(&audit, &daemon->audit));
     must(bw_registry_new(&daemon->registry));

@@ -15,6 +15,7 @@
 #include "bailiwick/v1/keys.pb-c.h"
 #include "bailiwick/v1/proposals.pb-c.h"
 #include "bailiwick/v1/tenants.pb-c.h"
+#include "byok.h"
 #include "fake/live.h"
 #include "key_state.h"
 
@@ -98,6 +99,35 @@ static enum bw_code schedule(const char *key)
     return code;
 }
 
+static const uint8_t material[32] = "thirty-two bytes of the customer";
+
+/* The whole of an import. A key that is waiting for none is refused before it comes to the material, so a token and a wrapping
+ * key of another will do. */
+static enum bw_code import(const char *key)
+{
+    const struct bw_mechanism_row *row = bw_mechanism_row(CKM_RSA_AES_KEY_WRAP);
+    Bailiwick__V1__Mechanism mechanism = BAILIWICK__V1__MECHANISM__INIT;
+    NEW(get_import_parameters, GetImportParameters, ask);
+    NEW(import_key_material, ImportKeyMaterial, request);
+    enum bw_code asked, code;
+    bw_bytes wrapped = bw_bytes_of(material, sizeof material);
+    static uint8_t no_token[BW_IMPORT_TOKEN_LEN];
+
+    ask.name = request.name = TEXT(key);
+    const Bailiwick__V1__GetImportParametersReply *p = (const void *)live_call(custodian, BW_METHOD_NR(GetImportParameters), &ask.base, &lasting, &asked);
+    if (asked == BW_OK)
+        assert_int_equal(bw_byok_wrap(NULL, bw_wire_bytes(p->wrapping_key), BW_DIGEST_SHA1, wrapped, &lasting, &wrapped).code, BW_OK);
+    mechanism.type       = (Bailiwick__V1__MechanismType)row->type;
+    mechanism.hash       = mechanism.mgf = BAILIWICK__V1__HASH__SHA1;
+    mechanism.aes_bits   = 256;
+    request.mechanism    = &mechanism;
+    request.import_token = asked == BW_OK ? p->import_token : bw_wire_data(bw_bytes_of(no_token, sizeof no_token));
+    request.wrapped      = bw_wire_data(wrapped);
+    (void)live_call(custodian, BW_METHOD_NR(ImportKeyMaterial), &request.base, &lasting, &code);
+    assert_int_equal(asked, code); /* who may not import is told so at once */
+    return code;
+}
+
 /* The one proposes, the other approves, and then the one does it. */
 static enum bw_code purge(const char *key)
 {
@@ -119,6 +149,7 @@ static enum bw_code purge(const char *key)
 }
 
 static const struct { const char *name; enum bw_key_action action; enum bw_code (*run)(const char *key); } actions[] = {
+    { "ImportKeyMaterial", BW_KEY_IMPORT,    import     },
     { "EnableKey",        BW_KEY_ENABLE,     enable     },
     { "DisableKey",       BW_KEY_DISABLE,    disable    },
     { "RotateKey",        BW_KEY_ROTATE,     rotate     },

@@ -19,6 +19,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { PENDING_IMPORT,   BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { PENDING_IMPORT,   BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { PENDING_IMPORT,   BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { PENDING_IMPORT,   BW_KEY_LOSE_MATERIAL, BW_OK,           PENDING_IMPORT },
     { PENDING_IMPORT,   BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 
     { ENABLED,          BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
@@ -30,6 +31,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { ENABLED,          BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { ENABLED,          BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { ENABLED,          BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { ENABLED,          BW_KEY_LOSE_MATERIAL, BW_OK,           PENDING_IMPORT },
     { ENABLED,          BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 
     { DISABLED,         BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
@@ -41,6 +43,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { DISABLED,         BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { DISABLED,         BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { DISABLED,         BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { DISABLED,         BW_KEY_LOSE_MATERIAL, BW_OK,           PENDING_IMPORT },
     { DISABLED,         BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 
     { PENDING_DELETION, BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
@@ -52,6 +55,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { PENDING_DELETION, BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { PENDING_DELETION, BW_KEY_CANCEL,     BW_OK,           DISABLED },
     { PENDING_DELETION, BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { PENDING_DELETION, BW_KEY_LOSE_MATERIAL, BW_OK,           PENDING_DELETION },
     { PENDING_DELETION, BW_KEY_PURGE,      BW_OK,          DESTROYED },
 
     { DESTROYED,        BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
@@ -63,6 +67,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { DESTROYED,        BW_KEY_SCHEDULE,   BW_KEY_STATE,    0 },
     { DESTROYED,        BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { DESTROYED,        BW_KEY_DESTROY,    BW_KEY_STATE,    0 },
+    { DESTROYED,        BW_KEY_LOSE_MATERIAL, BW_KEY_STATE,    0 },
     { DESTROYED,        BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 };
 

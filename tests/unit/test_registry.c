@@ -355,8 +355,8 @@ static void copy_key_many_times(const char *dir)
     (void)snprintf(command, sizeof command,
         "sqlite3 %s/store.db \"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
         "INSERT INTO key SELECT randomblob(16), tenant, 'label ' || i, cka_id, spec, uses, state, origin, owner, description, policy, "
-        "created_us, deletion_us, generation, rotation_days, minimum_version FROM n, key; "
-        "INSERT INTO key_version SELECT key.id, 1, 1, 0, x'', 5, 0, x'' FROM key WHERE id NOT IN (SELECT key FROM key_version); "
+        "created_us, deletion_us, generation, rotation_days, minimum_version, expires_us FROM n, key; "
+        "INSERT INTO key_version SELECT key.id, 1, 1, 0, x'', x'', 0, 5, 0, x'' FROM key WHERE id NOT IN (SELECT key FROM key_version); "
         "INSERT INTO key_alias SELECT tenant, 'alias ' || label, id FROM key WHERE label <> '';\"", dir, MANY - 1);
     assert_int_equal(system(command), 0);
 }

@@ -398,19 +398,20 @@ static const struct { const char *why; const char *sql; } attacks[] = {
     { "a change that is not counted",         "UPDATE key SET label = 'x'" },
     { "forgetting a key",                     "DELETE FROM key" },
     { "a key in no tenant",                   "INSERT INTO key SELECT x'00000007000000000000000000000000', 'nobody', label, cka_id, spec, uses, state, "
-                                              "origin, owner, description, policy, created_us, deletion_us, 1, 0, 0 FROM key" },
+                                              "origin, owner, description, policy, created_us, deletion_us, 1, 0, 0, 0 FROM key" },
     { "a key id of 15 bytes",                 "INSERT INTO key SELECT x'000000070000000000000000000000', tenant, label, cka_id, spec, uses, state, "
-                                              "origin, owner, description, policy, created_us, deletion_us, 1, 0, 0 FROM key" },
+                                              "origin, owner, description, policy, created_us, deletion_us, 1, 0, 0, 0 FROM key" },
     { "a key in a state that is none",        "UPDATE key SET state = 6, generation = generation + 1" },
     { "reviving a destroyed key",             "UPDATE key SET state = 5, generation = generation + 1; UPDATE key SET state = 2, generation = generation + 1" },
     { "using a destroyed key's id again",     "UPDATE key SET state = 5, generation = generation + 1; INSERT INTO key SELECT id, tenant, label, cka_id, spec, "
-                                              "uses, 2, origin, owner, description, policy, created_us, deletion_us, 1, 0, 0 FROM key" },
+                                              "uses, 2, origin, owner, description, policy, created_us, deletion_us, 1, 0, 0, 0 FROM key" },
     { "replacing a key's row",                "REPLACE INTO key SELECT id, 'umbra', label, cka_id, spec, uses, state, origin, owner, description, policy, "
-                                              "created_us, deletion_us, 1, 0, 0 FROM key" },
+                                              "created_us, deletion_us, 1, 0, 0, 0 FROM key" },
     { "forgetting a version",                 "DELETE FROM key_version" },
     { "renumbering a version",                "UPDATE key_version SET number = 9 WHERE number = 3" },
     { "another public key",                   "UPDATE key_version SET public_key = x'00'" },
-    { "a version before the last",            "INSERT INTO key_version VALUES (" THE_KEY ", 2, 1, 0, x'', 0, 0, x'')" },
+    { "another fingerprint",                  "UPDATE key_version SET fingerprint = x'00'" },
+    { "a version before the last",            "INSERT INTO key_version VALUES (" THE_KEY ", 2, 1, 0, x'', x'', 0, 0, 0, x'')" },
     { "reviving a destroyed version",         "UPDATE key_version SET state = 3; UPDATE key_version SET state = 1" },
     { "giving uses back",                     "UPDATE key_version SET reserved = 10; UPDATE key_version SET reserved = 9" },
     { "an alias in another tenant",           "INSERT INTO key_alias VALUES ('umbra', 'x', " THE_KEY ")" },

@@ -95,6 +95,8 @@ static const struct { const char *why; bw_result result; const char *home, *prop
       "BAD_ARGUMENT", "not 16 bytes", BW_BAD_ARGUMENT },
     { "a foreign envelope names its home",     bw_fail(BW_WRONG_REGION, "envelope of another region"), "ch", NULL,
       "WRONG_REGION", "this belongs to another region; only its home region can serve it", BW_WRONG_REGION },
+    { "what has expired says since when",      bw_fail(BW_EXPIRED, "key has expired"), NULL, NULL,
+      "EXPIRED", "it has expired", BW_EXPIRED },
     { "why there is no such key is not told",  bw_fail_at(BW_NO_SUCH_KEY, "key.name", "of another tenant"), NULL, NULL,
       "NO_SUCH_KEY", "there is no such key", BW_NO_SUCH_KEY },
     { "our own failure tells nothing of us",   bw_fail(BW_STORE_UNAVAILABLE, "disk full"), NULL, NULL,
@@ -109,7 +111,7 @@ static void a_refusal_arrives_as_what_it_was(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(trips); i++) {
-        struct bw_refusal_parts parts = { .result = trips[i].result, .home_region = trips[i].home, .proposal = trips[i].proposal,
+        struct bw_refusal_parts parts = { .result = trips[i].result, .home_region = trips[i].home, .proposal = trips[i].proposal, .expired_at = trips[i].result.code == BW_EXPIRED ? "2026-01-02T03:04:05Z" : NULL,
                                           .request_id = bw_bytes_of(request_id, sizeof request_id) };
         struct bw_arena arena = { 0 };
         struct bw_refusal refusal;
@@ -122,6 +124,7 @@ static void a_refusal_arrives_as_what_it_was(void **state)
         assert_string_equal(refusal.message, trips[i].message);
         assert_string_equal(refusal.home_region, trips[i].home ? trips[i].home : "");
         assert_string_equal(refusal.proposal, trips[i].proposal ? trips[i].proposal : "");
+        assert_string_equal(refusal.expired_at, trips[i].result.code == BW_EXPIRED ? "2026-01-02T03:04:05Z" : "");
         assert_string_equal(refusal.field, trips[i].result.field ? trips[i].result.field : "");
         assert_int_equal(refusal.grpc_status, bw_code_row(trips[i].code)->grpc);
         assert_int_equal(bw_wire_result(&refusal).code, trips[i].code);
