@@ -3,9 +3,9 @@
  * endurance <module> <key's label> <calls> <deadline in ms>
  *
  * Every answer must be the right ciphertext or CKR_DEVICE_ERROR, and come within the deadline and half a second; the session must
- * stay. Prints how many came right and how many did not. When a line came from stdin the network is well again: one more call
- * must succeed. Then 10,000 sessions are opened and closed. Threads and descriptors must be as
- * many at the end as after the first call. */
+ * stay. After the first call it waits for a line from stdin; when it is done it prints how many came right and how many did not,
+ * and waits for another: the network is well again then, and one more call must succeed. Then 10,000 sessions are opened and
+ * closed. Threads and descriptors must be as many at the end as after the first call. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
@@ -97,6 +97,7 @@ int main(int argc, char **argv)
     int threads = entries_of("/proc/self/task"), descriptors = entries_of("/proc/self/fd");
     printf("begun\n");
     fflush(stdout);
+    must(getchar() != EOF, "stdin", 0);
 
     for (int i = 0; i < atoi(argv[3]); i++) {
         long began = now_ms();

@@ -8,7 +8,7 @@ apps_own_keys
 cd "$DIR"
 echo pass >mode
 mkfifo well
-coproc PROXY { exec /usr/bin/python3 "$BW_SOURCE/tests/lib/fault_proxy.py" "$PORT" "$DIR/mode"; }
+coproc PROXY { exec /usr/bin/python3 "$BW_SOURCE/tests/lib/fault_proxy.py" "$PORT" "$DIR/mode" 2>>"$DIR/flow"; }
 proxy_pid=$! # of the coprocess
 stop_proxy()
 {
@@ -30,6 +30,7 @@ under()
     read -r said <&"$out"
     [[ $said == begun ]] || die "$said"
     echo "$1" >mode
+    echo >&"$well"
     read -r said <&"$out"
     [[ $said == *" failed, longest "* ]] || die "$1: $said"
     echo pass >mode
@@ -71,11 +72,11 @@ cut_calls()
 under pass 100
 [[ $said == "100 right, 0 failed"* ]]
 checked "as it should be: $said"
-under "reset 6" 2000
+under "reset 6" 5000
 connections=$(sed -n 's/.* method=Encrypt .* peer=\([^ ]*\).*/\1/p' eu-central/log | sort -u | wc -l)
 [[ $connections -ge 1000 ]] || die "only $connections connections: $said"
-checked "2,000 calls over $connections connections, each reset after a few answers: $said"
-[[ $said == "2000 right, 0 failed"* ]]
+checked "5,000 calls over $connections connections, each reset after a few answers: $said"
+[[ $said == "5000 right, 0 failed"* ]]
 under "delay 100" 10
 [[ $said == "10 right, 0 failed"* ]]
 checked "each piece delayed by 100 ms: $said"
