@@ -17,8 +17,8 @@
 #define GENERATE_PAIR BW_USE_GENERATE_PAIR
 
 static const struct bw_mechanism_row rows[] = {
-#define BW_MECH(type, key_type, uses, digest, travels_as, params, least, most, cost) \
-    { type, #type, key_type, uses, BW_DIGEST_##digest, travels_as, BW_PARAMS_##params, least, most, BW_COST_##cost },
+#define BW_MECH(type, key_type, uses, digest, travels_as, params, least, most, cost, default_) \
+    { type, #type, key_type, uses, BW_DIGEST_##digest, travels_as, BW_PARAMS_##params, least, most, BW_COST_##cost, BW_DEFAULT_##default_ },
 #include "bailiwick/mechanisms.def"
 #undef BW_MECH
 };

@@ -208,12 +208,13 @@ static struct bw_shared *take_message(struct bw_batcher *batcher, struct bw_shar
 {
     struct bw_shared **at = &batcher->first, **end = &sender->next;
     size_t count = 1, bytes = FIELD_ROOM + sender->request.len;
+    size_t most = batcher->inside / UNDER_WAY_MAX + 1; /* an even share: else one message has nearly all and the other nobody */
 
     while (*at != sender)
         at = &(*at)->next;
     take_out(batcher, at);
     at = &batcher->first;
-    while (*at != NULL && count < BW_BATCH_MAX) {
+    while (*at != NULL && count < BW_BATCH_MAX && count < most) {
         struct bw_shared *shared = *at;
         size_t size = FIELD_ROOM + shared->request.len;
         if (shared->role != WAITS || bytes + size > BYTES_MAX) {

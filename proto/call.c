@@ -16,32 +16,36 @@ static bool is_named(const ProtobufCMessage *request)
     return id->len == BW_REQUEST_ID_LEN;
 }
 
-/* Operations that take no longer than a message does, and are small. What is slow would keep the others waiting. */
-static bool may_share(const struct bw_method *method, const ProtobufCMessage *request, size_t len)
+/* Small operations that use a key share a message with others of the same cost: what is slower would keep them waiting. */
+static bool may_share(const struct bw_method *method, const ProtobufCMessage *request, size_t len, enum bw_cost *ret_cost)
 {
     enum { SHARED_MAX = 8 * 1024 };
     const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(method->request, "mechanism");
 
     if (method->effect != BW_EFFECT_USES || method->cost == BW_METHOD_SLOW || len > SHARED_MAX || !is_named(request))
         return false;
+    *ret_cost = BW_COST_FAST;
     if (method->cost == BW_METHOD_FAST)
         return true;
     const Bailiwick__V1__Mechanism *mechanism = *(Bailiwick__V1__Mechanism *const *)(const void *)((const char *)request + field->offset);
     const struct bw_mechanism_row *row = mechanism ? bw_mechanism_row(mechanism->type) : NULL;
-    return row != NULL && row->cost == BW_COST_FAST;
+    if (row != NULL)
+        *ret_cost = row->cost;
+    return row != NULL;
 }
 
 bw_result bw_call(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request,
                   struct bw_arena *arena, ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal)
 {
     bw_bytes packed, reply;
+    enum bw_cost cost;
 
     assert(request->descriptor == method->request);
     BW_TRY(bw_wire_pack(request, arena, &packed));
     /* By its id the server knows a repetition; what reads leaves no trace when it is asked twice. */
     bool retry = method->effect == BW_EFFECT_READS || is_named(request);
-    if (may_share(method, request, packed.len))
-        BW_TRY(bw_client_call_shared(client, method->number, packed, arena, &reply, ret_refusal));
+    if (may_share(method, request, packed.len, &cost))
+        BW_TRY(bw_client_call_shared(client, method->number, cost, packed, arena, &reply, ret_refusal));
     else
         BW_TRY(bw_client_call(client, method->path, packed, retry, arena, &reply, ret_refusal));
 

@@ -12,7 +12,7 @@ enum { LEAVE_MS = 1000 }; /* how long bw_client_free waits for callers inside */
 struct bw_client {
     struct bw_pool    pool;
     unsigned          inside;  /* callers in bw_client_call; under the pool's lock */
-    struct bw_batcher batcher;
+    struct bw_batcher batchers[BW_COSTS];
 };
 
 /* One bw_client_call. */
@@ -97,8 +97,8 @@ static bw_result attempt(struct call *call, struct bw_connection *connection)
     bw_connection_withdraw(connection, &call->stream);
     bw_stream_drop_parts(&call->stream);
     hand_over(connection);
-    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms)
-        bw_pool_retire(call->pool, connection); /* silent all along: the next call does not wait for it */
+    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms + (call->deadline_ms - begun_ms) / 2)
+        bw_pool_retire(call->pool, connection); /* silent for long: the next call does not wait for it */
     BW_TRY(r);
     if (call->stream.fate == BW_FATE_ANSWERED)
         return bw_stream_answer(&call->stream, &call->reply, &call->refusal);
@@ -131,7 +131,7 @@ static bw_result run(struct call *call)
         pool->counters.retries++;
         call->refusal = (struct bw_refusal){ 0 };
         if (call->failures > 0) /* at first at once: a restart takes no time when another node is there */
-            BW_TRY(bw_pool_pause(pool, bw_earlier(bw_now_ms() + bw_backoff_ms(call->failures), call->deadline_ms)));
+            BW_TRY(bw_pool_pause(pool, bw_now_ms() + bw_backoff_ms(call->failures), call->deadline_ms));
         call->failures++;
     }
 }
@@ -195,10 +195,10 @@ bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes
     return r;
 }
 
-bw_result bw_client_call_shared(struct bw_client *client, unsigned number, bw_bytes request,
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    return bw_batcher_call(&client->batcher, client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
+    return bw_batcher_call(&client->batchers[cost], client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
 }
 
 /* ---- the passphrase ---- */
@@ -260,7 +260,9 @@ static bw_result create(const struct bw_client_options *options, struct bw_clien
     struct bw_client *client = calloc(1, sizeof *client);
 
     BW_CHECK(client != NULL, BW_NO_MEMORY, "client");
-    bw_result r = bw_batcher_init(&client->batcher);
+    bw_result r = bw_success();
+    for (size_t i = 0; i < BW_COSTS && bw_ok(r); i++)
+        r = bw_batcher_init(&client->batchers[i]);
     if (bw_ok(r))
         r = bw_pool_init(&client->pool, options);
     if (bw_ok(r))
@@ -299,7 +301,9 @@ static bool everybody_left(struct bw_client *client)
         bw_pool_wait(pool, &pool->changed, until_ms);
     bool empty = client->inside == 0;
     (void)pthread_mutex_unlock(&pool->lock);
-    return empty && bw_batcher_wait_empty(&client->batcher, until_ms);
+    for (size_t i = 0; i < BW_COSTS; i++)
+        empty = bw_batcher_wait_empty(&client->batchers[i], until_ms) && empty;
+    return empty;
 }
 
 void bw_client_free(struct bw_client *client)
@@ -310,7 +314,8 @@ void bw_client_free(struct bw_client *client)
         return;
     bw_host_enter(&host);
     if (everybody_left(client)) {
-        bw_batcher_clear(&client->batcher);
+        for (size_t i = 0; i < BW_COSTS; i++)
+            bw_batcher_clear(&client->batchers[i]);
         bw_pool_clear(&client->pool);
         free(client);
     }

@@ -7,6 +7,7 @@
 #ifndef BW_PROTO_CLIENT_H
 #define BW_PROTO_CLIENT_H
 
+#include "bailiwick/mechanism.h"
 #include "bailiwick/names.h"
 #include "bailiwick/secret.h"
 
@@ -62,6 +63,7 @@ struct bw_refusal {
     char reason[48];               /* our code's name, as sent; empty: the server named none */
     char field[64];                /* of the request, or empty */
     char home_region[BW_REGION_MAX + 1]; /* with BW_WRONG_REGION, or empty */
+    char proposal[2 * BW_PROPOSAL_ID_LEN + 1]; /* with BW_NOT_APPROVED, or empty: hexadecimal */
     char message[256];             /* for people */
     int  grpc_status;
 };
@@ -89,9 +91,9 @@ typedef bw_result (*bw_client_each_fn)(void *self, bw_bytes message);
 bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes request, unsigned quiet_ms,
                             bw_client_each_fn each, void *self, struct bw_refusal *ret_refusal);
 
-/* The same as bw_client_call, in one message with what others ask at that moment (batch.h).
+/* The same as bw_client_call, in one message with what others of the same cost ask at that moment (batch.h).
  * number     of the method, one that Crypto.Batch carries; the request has its request id */
-bw_result bw_client_call_shared(struct bw_client *client, unsigned number, bw_bytes request,
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
 
 /* For doctor and tests. */

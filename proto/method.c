@@ -6,6 +6,7 @@
 #include "bailiwick/v1/crypto.pb-c.h"
 #include "bailiwick/v1/keys.pb-c.h"
 #include "bailiwick/v1/objects.pb-c.h"
+#include "bailiwick/v1/proposals.pb-c.h"
 #include "bailiwick/v1/region.pb-c.h"
 #include "bailiwick/v1/tenants.pb-c.h"
 

@@ -4,7 +4,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { IDLE_DEFAULT_MS = 60 * 1000 }; /* below what firewalls keep an idle connection for */
+enum {
+    IDLE_DEFAULT_MS = 60 * 1000, /* below what firewalls keep an idle connection for */
+    PAUSE_LEAST_MS  = 20,        /* however little time is left */
+    SHARE_LEAST_MS  = 100        /* a handshake across the world takes that long */
+};
 
 /* ---- waiting ---- */
 
@@ -32,8 +36,12 @@ bw_result bw_pool_check(const struct bw_pool *pool)
     return bw_success();
 }
 
-bw_result bw_pool_pause(struct bw_pool *pool, int64_t until_ms)
+/* A long pause late in a call would be its end: another attempt is worth more. */
+bw_result bw_pool_pause(struct bw_pool *pool, int64_t until_ms, int64_t deadline_ms)
 {
+    int64_t now = bw_now_ms(), most = (deadline_ms - now) / 4;
+
+    until_ms = bw_earlier(bw_earlier(until_ms, deadline_ms), now + (most > PAUSE_LEAST_MS ? most : PAUSE_LEAST_MS));
     while (!pool->cancelled && bw_now_ms() < until_ms)
         bw_pool_wait(pool, &pool->changed, until_ms);
     return bw_pool_check(pool);
@@ -139,9 +147,9 @@ static bw_result connect_address(struct bw_pool *pool, struct bw_endpoint *endpo
 /* Of the time that is left, half when something else could still be tried. */
 static int64_t share(int64_t until_ms, bool something_else)
 {
-    int64_t now = bw_now_ms();
+    int64_t now = bw_now_ms(), half = (until_ms - now) / 2;
 
-    return something_else ? now + (until_ms - now) / 2 : until_ms;
+    return something_else ? bw_earlier(now + (half > SHARE_LEAST_MS ? half : SHARE_LEAST_MS), until_ms) : until_ms;
 }
 
 static bw_result connect_addresses(struct bw_pool *pool, struct bw_endpoint *endpoint, const struct addrinfo *addresses, int64_t until_ms)
@@ -210,10 +218,10 @@ static bw_result connect_any(struct bw_pool *pool, int64_t deadline_ms)
         size_t picked = bw_endpoint_pick(pool->endpoints, pool->endpoints_len, pool->current);
         struct bw_endpoint *endpoint = &pool->endpoints[picked];
 
-        BW_TRY(bw_pool_pause(pool, bw_earlier(endpoint->not_before_ms, deadline_ms)));
+        BW_TRY(bw_pool_pause(pool, endpoint->not_before_ms, deadline_ms));
         if (bw_now_ms() >= deadline_ms)
             break;
-        bw_result r = connect_endpoint(pool, endpoint, share(deadline_ms, pool->endpoints_len > 1));
+        bw_result r = connect_endpoint(pool, endpoint, share(deadline_ms, true));
         if (r.code == BW_CANCELLED || r.code == BW_CREDENTIAL_INVALID || r.code == BW_NO_MEMORY)
             return r; /* no endpoint's doing */
         if (bw_ok(r)) {
@@ -221,6 +229,8 @@ static bw_result connect_any(struct bw_pool *pool, int64_t deadline_ms)
             pool->current = picked;
             return r;
         }
+        if (r.code == BW_UNREACHABLE && bw_now_ms() >= deadline_ms)
+            break; /* the end of the call says nothing about the endpoint */
         bw_endpoint_failed(endpoint, r);
         if (all_refuse(pool))
             return why_not(pool);

@@ -50,7 +50,7 @@ bw_result bw_pool_check(const struct bw_pool *pool); /* BW_CANCELLED after that 
 
 /* These let go of the lock while they wait. */
 void      bw_pool_wait(struct bw_pool *pool, pthread_cond_t *condition, int64_t until_ms);
-bw_result bw_pool_pause(struct bw_pool *pool, int64_t until_ms); /* BW_CANCELLED */
+bw_result bw_pool_pause(struct bw_pool *pool, int64_t until_ms, int64_t deadline_ms); /* a quarter of the time left at most; BW_CANCELLED */
 void      bw_pool_poll(struct bw_pool *pool, const struct bw_connection *connection, int64_t until_ms);
 
 /* For bw_pool_wait: on bw_now_ms's clock. */

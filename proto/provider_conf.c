@@ -394,6 +394,8 @@ static bw_result read_file(struct reader *reader, int fd)
         return refuse(reader, 0, NULL, "%s", strerror(errno));
     if (!S_ISREG(st.st_mode))
         return refuse(reader, 0, NULL, "this is not a file");
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return refuse(reader, 0, NULL, "this file belongs to another user; only root and the one who runs the application may own it");
     if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return refuse(reader, 0, NULL, "others can write this file; run chmod go-w on it");
     if (st.st_size > FILE_MAX)

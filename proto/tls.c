@@ -263,7 +263,7 @@ static bool configure(SSL_CTX *context)
     SSL_CTX_sess_set_new_cb(context, keep_ticket);
     return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 && SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256") == 1 &&
-           SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384:P-521") == 1 &&
+           SSL_CTX_set1_groups_list(context, "P-256:X25519:P-384:P-521") == 1 && /* the gRPC core's first: a guess that is wrong costs a round trip */
            SSL_CTX_set1_sigalgs_list(context, "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:"
                                               "RSA+SHA256:RSA+SHA384:RSA+SHA512") == 1 &&
            SSL_CTX_set_alpn_protos(context, alpn, sizeof alpn) == 0;
@@ -324,8 +324,8 @@ void bw_tls_prepare_process(void)
 {
     /* Left to itself, SSL_CTX_new would do this under our lock. It loads the host's configuration into the host's
      * default context, as the host's own first use of OpenSSL does; the flag that forbids it would forbid it to the
-     * host too, for good. */
-    (void)OPENSSL_init_ssl(0, NULL);
+     * host too, for good. An OpenSSL of our own has no use for it. */
+    (void)OPENSSL_init_ssl(BW_OPENSSL_INIT, NULL);
 }
 
 bw_result bw_tls_new(const bw_region *home, const char *trust_domain, OSSL_LIB_CTX *library, struct bw_tls **ret_tls)

@@ -1,7 +1,7 @@
 /* protobuf-c messages in arenas, and errors as gRPC carries them.
  *
  * An error travels as grpc-status, grpc-message and grpc-status-details-bin: a google.rpc.Status with an ErrorInfo
- * (reason: the code's name, domain: "bailiwick", metadata: home_region), a BadRequest when a field is at fault, and a
+ * (reason: the code's name, domain: "bailiwick", metadata: home_region, proposal), a BadRequest when a field is at fault, and a
  * RequestInfo with the request id in hexadecimal. */
 #ifndef BW_PROTO_WIRE_H
 #define BW_PROTO_WIRE_H
@@ -29,6 +29,7 @@ static inline ProtobufCBinaryData bw_wire_data(bw_bytes bytes) { return (Protobu
 struct bw_refusal_parts {
     bw_result   result;
     const char *home_region; /* or NULL */
+    const char *proposal;    /* or NULL */
     bw_bytes    request_id;  /* or empty */
 };
 bw_result bw_wire_pack_refusal(const struct bw_refusal_parts *parts, struct bw_arena *arena, bw_bytes *ret_details);

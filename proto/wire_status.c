@@ -10,7 +10,8 @@
 #include "google/rpc/status.pb-c.h"
 
 static char DOMAIN[]      = "bailiwick";
-static char HOME_REGION[] = "home_region"; /* the key in ErrorInfo's metadata */
+static char HOME_REGION[] = "home_region"; /* the keys in ErrorInfo's metadata */
+static char PROPOSAL[]    = "proposal";
 
 enum { GRPC_UNKNOWN = 2 };         /* gRPC doc/statuscodes.md */
 enum { DETAILS_ROOM = 64 * 1024 }; /* bytes of arena to read a refusal in; ours take less than 1 KiB */
@@ -47,18 +48,22 @@ static char *unconst(const char *text)
     return (char *)(uintptr_t)text;
 }
 
-static bw_result pack_error_info(const struct bw_code_row *row, const char *home_region, struct bw_arena *arena, Google__Protobuf__Any **ret_any)
+static bw_result pack_error_info(const struct bw_code_row *row, const struct bw_refusal_parts *parts, struct bw_arena *arena, Google__Protobuf__Any **ret_any)
 {
+    const struct { char *key; const char *value; } pairs[] = { { HOME_REGION, parts->home_region }, { PROPOSAL, parts->proposal } };
+    Google__Rpc__ErrorInfo__MetadataEntry entries[ARRAY_LEN(pairs)], *given[ARRAY_LEN(pairs)];
     Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
-    Google__Rpc__ErrorInfo__MetadataEntry home = GOOGLE__RPC__ERROR_INFO__METADATA_ENTRY__INIT, *entries[] = { &home };
 
-    info.reason = unconst(row->name);
-    info.domain = DOMAIN;
-    if (home_region != NULL) {
-        home.key        = HOME_REGION;
-        home.value      = unconst(home_region);
-        info.metadata   = entries;
-        info.n_metadata = 1;
+    info.reason   = unconst(row->name);
+    info.domain   = DOMAIN;
+    info.metadata = given;
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        if (pairs[i].value == NULL)
+            continue;
+        google__rpc__error_info__metadata_entry__init(&entries[i]);
+        entries[i].key   = pairs[i].key;
+        entries[i].value = unconst(pairs[i].value);
+        given[info.n_metadata++] = &entries[i];
     }
     return pack_detail(&info.base, arena, ret_any);
 }
@@ -98,7 +103,7 @@ bw_result bw_wire_pack_refusal(const struct bw_refusal_parts *parts, struct bw_a
     status.code    = row->grpc;
     status.message = unconst(row->told);
     status.details = details;
-    BW_TRY(pack_error_info(row, parts->home_region, arena, &details[status.n_details++]));
+    BW_TRY(pack_error_info(row, parts, arena, &details[status.n_details++]));
     if (parts->result.field != NULL)
         BW_TRY(pack_bad_request(row, parts->result, arena, &details[status.n_details++]));
     if (parts->request_id.len > 0)
@@ -127,16 +132,24 @@ static bool open_detail(const Google__Protobuf__Any *any, const ProtobufCMessage
            bw_ok(bw_wire_unpack(descriptor, bw_wire_bytes(any->value), arena, ret_detail));
 }
 
-static void read_error_info(const Google__Rpc__ErrorInfo *info, struct bw_refusal *refusal)
+static void read_metadata(const Google__Rpc__ErrorInfo__MetadataEntry *entry, struct bw_refusal *refusal)
 {
+    uint8_t id[BW_PROPOSAL_ID_LEN];
     bw_region home;
 
+    if (strcmp(entry->key, HOME_REGION) == 0 && bw_ok(bw_region_parse(bw_bytes_text(entry->value), &home)))
+        memcpy(refusal->home_region, home.text, sizeof refusal->home_region);
+    if (strcmp(entry->key, PROPOSAL) == 0 && strlen(entry->value) == 2 * sizeof id && bw_unhex(entry->value, 2 * sizeof id, id))
+        bw_hex(bw_bytes_of(id, sizeof id), refusal->proposal);
+}
+
+static void read_error_info(const Google__Rpc__ErrorInfo *info, struct bw_refusal *refusal)
+{
     if (strcmp(info->domain, DOMAIN) != 0)
         return;
     copy_text(refusal->reason, sizeof refusal->reason, info->reason);
     for (size_t i = 0; i < info->n_metadata; i++)
-        if (strcmp(info->metadata[i]->key, HOME_REGION) == 0 && bw_ok(bw_region_parse(bw_bytes_text(info->metadata[i]->value), &home)))
-            memcpy(refusal->home_region, home.text, sizeof refusal->home_region);
+        read_metadata(info->metadata[i], refusal);
 }
 
 static void read_bad_request(const Google__Rpc__BadRequest *bad, struct bw_refusal *refusal)

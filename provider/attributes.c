@@ -13,14 +13,16 @@
 #define RSA_PRIV BW_SHAPE_RSA_PRIV
 #define EC_PRIV  BW_SHAPE_EC_PRIV
 #define SECRET   BW_SHAPE_SECRET
+#define PROFILE  BW_SHAPE_PROFILE
 #define PUB      (RSA_PUB | EC_PUB)
 #define PRIV     (RSA_PRIV | EC_PRIV)
 #define KEYS     (PUB | PRIV | SECRET)
-#define ALL      (DATA | CERT | KEYS)
+#define ALL      (DATA | CERT | KEYS | PROFILE)
 #define CREATE   BW_GIVEN_CREATE
 #define GENERATE BW_GIVEN_GENERATE
 #define UNWRAP   BW_GIVEN_UNWRAP
-#define CHANGE   BW_GIVEN_CHANGE
+#define CHANGE   (BW_GIVEN_CHANGE | BW_GIVEN_COPY)
+#define COPY     BW_GIVEN_COPY
 #define NEVER    0
 
 static const struct bw_attribute_row rows[] = {
@@ -202,8 +204,11 @@ enum bw_shape bw_attributes_shape(const struct bw_attributes *attributes)
     };
     CK_OBJECT_CLASS class = stored_ulong(attributes, CKA_CLASS);
 
-    if (class == CKO_DATA || class == CKO_CERTIFICATE)
-        return class == CKO_DATA ? DATA : CERT;
+    switch (class) {
+    case CKO_DATA:        return DATA;
+    case CKO_CERTIFICATE: return CERT;
+    case CKO_PROFILE:     return PROFILE;
+    }
     CK_KEY_TYPE key_type = stored_ulong(attributes, CKA_KEY_TYPE);
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
         if (shapes[i].class == class && shapes[i].key_type == key_type)
@@ -343,7 +348,7 @@ static bw_result take_one(struct bw_attributes *attributes, enum bw_shape shape,
 
     BW_CHECK(row != NULL, BW_ATTRIBUTE_TYPE, "such an object has no such attribute");
     BW_CHECK((row->given & occasion) != 0, BW_ATTRIBUTE_READ_ONLY, "attribute cannot be given here");
-    BW_TRY(bw_input(entry->pValue, entry->ulValueLen, &value));
+    BW_CHECK(bw_ok(bw_input(entry->pValue, entry->ulValueLen, &value)), BW_ATTRIBUTE_VALUE, "a length without a value");
     BW_CHECK(value_fits(row->kind, value), BW_ATTRIBUTE_VALUE, "attribute's value");
     if (row->kind == BW_KIND_HIDDEN) {
         BW_CHECK(attributes->hidden == NULL, BW_TEMPLATE_INVALID, "attribute given twice");
@@ -351,7 +356,7 @@ static bw_result take_one(struct bw_attributes *attributes, enum bw_shape shape,
     }
     if (row->kind == BW_KIND_BOOL)
         value = unset_value(value.data[0] != CK_FALSE ? BW_UNSET_YES : BW_UNSET_NO); /* any other byte is true */
-    if (occasion != BW_GIVEN_CHANGE && bw_attributes_stored(attributes, row->type, &old))
+    if ((occasion & CHANGE) == 0 && bw_attributes_stored(attributes, row->type, &old))
         BW_CHECK(bw_bytes_equal(old, value), BW_TEMPLATE_INVALID, "attribute given twice, differently");
     return bw_attributes_set(attributes, row->type, value);
 }
@@ -394,5 +399,6 @@ bw_result bw_attributes_take(struct bw_attributes *attributes, enum bw_occasion 
         CK_ATTRIBUTE entry = entry_at(template, i);
         BW_TRY(take_one(attributes, shape, occasion, &entry));
     }
+    BW_CHECK(!bw_attributes_bool(attributes, CKA_TRUSTED), BW_ATTRIBUTE_READ_ONLY, "only a security officer trusts, and there is none");
     return bw_success();
 }

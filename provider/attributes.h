@@ -19,11 +19,13 @@ enum bw_shape {
     BW_SHAPE_EC_PUB   = 1u << 3, /* Edwards curves too */
     BW_SHAPE_RSA_PRIV = 1u << 4,
     BW_SHAPE_EC_PRIV  = 1u << 5,
-    BW_SHAPE_SECRET   = 1u << 6
+    BW_SHAPE_SECRET   = 1u << 6,
+    BW_SHAPE_PROFILE  = 1u << 7
 };
 
 /* The column "given". */
-enum bw_occasion { BW_GIVEN_CREATE = 1u << 0, BW_GIVEN_GENERATE = 1u << 1, BW_GIVEN_UNWRAP = 1u << 2, BW_GIVEN_CHANGE = 1u << 3 };
+enum bw_occasion { BW_GIVEN_CREATE = 1u << 0, BW_GIVEN_GENERATE = 1u << 1, BW_GIVEN_UNWRAP = 1u << 2, BW_GIVEN_CHANGE = 1u << 3,
+                   BW_GIVEN_COPY = 1u << 4 };
 
 enum bw_unset { BW_UNSET_ABSENT, BW_UNSET_EMPTY, BW_UNSET_NO, BW_UNSET_YES, BW_UNSET_ZERO, BW_UNSET_UNKNOWN };
 
@@ -82,7 +84,7 @@ bool bw_template_find(const CK_ATTRIBUTE *template, CK_ULONG count, CK_ATTRIBUTE
 /* The type of the template's attribute at that index. */
 CK_ATTRIBUTE_TYPE bw_template_type(const CK_ATTRIBUTE *template, CK_ULONG index);
 
-/* Takes a template into attributes, which may hold some already: those may be repeated, not contradicted (CHANGE replaces).
+/* Takes a template into attributes, which may hold some already: those may be repeated, not contradicted (CHANGE and COPY replace).
  * The caller sets CKA_CLASS and CKA_KEY_TYPE where the function implies them.
  * Fails with  BW_ATTRIBUTE_TYPE       no object, or none of that shape, has it
  *             BW_ATTRIBUTE_VALUE      the value is not of the attribute's kind

@@ -1,118 +1,80 @@
-/* PKCS#11 v3.0, 5.8 to 5.11: encryption and decryption, at once, in parts, and message by message. */
+/* PKCS#11 v3.0, 5.8 to 5.11: encryption and decryption, at once, in parts, and message by message. Which of the two it is says
+ * the function's row of functions.def. */
 #include "crypt.h"
 #include "enter.h"
 #include "operation.h"
 #include "output.h"
 
-#define ENCRYPT         BW_OPERATION_ENCRYPT
-#define DECRYPT         BW_OPERATION_DECRYPT
-#define MESSAGE_ENCRYPT BW_OPERATION_MESSAGE_ENCRYPT
-#define MESSAGE_DECRYPT BW_OPERATION_MESSAGE_DECRYPT
+/* ---- at once, and in parts ---- */
 
-static bw_result once(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *data, CK_ULONG len,
-                      struct bw_out out)
-{
-    bw_bytes input;
-
-    BW_TRY(bw_input(data, len, &input));
-    return bw_crypt_once(session, kind, input, out);
-}
-
-static bw_result update(struct bw_session *session, enum bw_operation_kind kind, const CK_BYTE *part, CK_ULONG len,
-                        struct bw_out out)
-{
-    bw_bytes input;
-
-    BW_TRY(bw_input(part, len, &input));
-    return bw_crypt_update(session, kind, input, out);
-}
-
-/* ---- encryption ---- */
-
-CK_RV C_EncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+static CK_RV once(enum bw_function_nr nr, CK_SESSION_HANDLE session, const CK_BYTE *data, CK_ULONG len, struct bw_out out)
 {
     struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_EncryptInit, session);
+    bw_bytes  input;
+    bw_result r = bw_enter(&e, nr, session);
 
     if (bw_ok(r))
-        r = bw_operation_init(e.session, ENCRYPT, mechanism, key);
+        r = bw_input(data, len, &input);
+    if (bw_ok(r))
+        r = bw_crypt_once(e.session, e.function->operation, input, out);
+    return bw_leave(&e, r);
+}
+
+static CK_RV update(enum bw_function_nr nr, CK_SESSION_HANDLE session, const CK_BYTE *part, CK_ULONG len, struct bw_out out)
+{
+    struct bw_entry e;
+    bw_bytes  input;
+    bw_result r = bw_enter(&e, nr, session);
+
+    if (bw_ok(r))
+        r = bw_input(part, len, &input);
+    if (bw_ok(r))
+        r = bw_crypt_update(e.session, e.function->operation, input, out);
+    return bw_leave(&e, r);
+}
+
+static CK_RV final(enum bw_function_nr nr, CK_SESSION_HANDLE session, struct bw_out out)
+{
+    struct bw_entry e;
+    bw_result r = bw_enter(&e, nr, session);
+
+    if (bw_ok(r))
+        r = bw_crypt_final(e.session, e.function->operation, out);
     return bw_leave(&e, r);
 }
 
 CK_RV C_Encrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *encrypted_data,
                 CK_ULONG *encrypted_data_len)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_Encrypt, session);
-
-    if (bw_ok(r))
-        r = once(e.session, ENCRYPT, data, data_len, (struct bw_out){ encrypted_data, encrypted_data_len });
-    return bw_leave(&e, r);
+    return once(BW_FN_C_Encrypt, session, data, data_len, (struct bw_out){ encrypted_data, encrypted_data_len });
 }
 
 CK_RV C_EncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len, CK_BYTE *encrypted_part,
                       CK_ULONG *encrypted_part_len)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_EncryptUpdate, session);
-
-    if (bw_ok(r))
-        r = update(e.session, ENCRYPT, part, part_len, (struct bw_out){ encrypted_part, encrypted_part_len });
-    return bw_leave(&e, r);
+    return update(BW_FN_C_EncryptUpdate, session, part, part_len, (struct bw_out){ encrypted_part, encrypted_part_len });
 }
 
 CK_RV C_EncryptFinal(CK_SESSION_HANDLE session, CK_BYTE *last_encrypted_part, CK_ULONG *last_encrypted_part_len)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_EncryptFinal, session);
-
-    if (bw_ok(r))
-        r = bw_crypt_final(e.session, ENCRYPT, (struct bw_out){ last_encrypted_part, last_encrypted_part_len });
-    return bw_leave(&e, r);
-}
-
-/* ---- decryption ---- */
-
-CK_RV C_DecryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
-{
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_DecryptInit, session);
-
-    if (bw_ok(r))
-        r = bw_operation_init(e.session, DECRYPT, mechanism, key);
-    return bw_leave(&e, r);
+    return final(BW_FN_C_EncryptFinal, session, (struct bw_out){ last_encrypted_part, last_encrypted_part_len });
 }
 
 CK_RV C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE *encrypted_data, CK_ULONG encrypted_data_len, CK_BYTE *data,
                 CK_ULONG *data_len)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_Decrypt, session);
-
-    if (bw_ok(r))
-        r = once(e.session, DECRYPT, encrypted_data, encrypted_data_len, (struct bw_out){ data, data_len });
-    return bw_leave(&e, r);
+    return once(BW_FN_C_Decrypt, session, encrypted_data, encrypted_data_len, (struct bw_out){ data, data_len });
 }
 
 CK_RV C_DecryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *encrypted_part, CK_ULONG encrypted_part_len, CK_BYTE *part,
                       CK_ULONG *part_len)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_DecryptUpdate, session);
-
-    if (bw_ok(r))
-        r = update(e.session, DECRYPT, encrypted_part, encrypted_part_len, (struct bw_out){ part, part_len });
-    return bw_leave(&e, r);
+    return update(BW_FN_C_DecryptUpdate, session, encrypted_part, encrypted_part_len, (struct bw_out){ part, part_len });
 }
 
 CK_RV C_DecryptFinal(CK_SESSION_HANDLE session, CK_BYTE *last_part, CK_ULONG *last_part_len)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_DecryptFinal, session);
-
-    if (bw_ok(r))
-        r = bw_crypt_final(e.session, DECRYPT, (struct bw_out){ last_part, last_part_len });
-    return bw_leave(&e, r);
+    return final(BW_FN_C_DecryptFinal, session, (struct bw_out){ last_part, last_part_len });
 }
 
 /* ---- message by message ---- */
@@ -124,142 +86,124 @@ static bw_result message_in(const void *parameter, CK_ULONG parameter_len, const
     return bw_input(aad, aad_len, &ret_in->aad);
 }
 
-static bw_result message(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
-                         const CK_BYTE *data, CK_ULONG len, struct bw_out out)
-{
-    bw_bytes input;
+/* What the functions have in common: the message's parameter and additional data, the text, and where the result goes. */
+struct message {
+    const void    *parameter;
+    CK_ULONG       parameter_len;
+    const CK_BYTE *aad;
+    CK_ULONG       aad_len;
+    const CK_BYTE *text;
+    CK_ULONG       text_len;
+    struct bw_out  out;
+};
 
-    BW_TRY(bw_input(data, len, &input));
-    return bw_crypt_message(session, kind, in, input, out);
-}
-
-static bw_result next(struct bw_session *session, enum bw_operation_kind kind, const struct bw_message_in *in,
-                      const CK_BYTE *part, CK_ULONG len, struct bw_out out, CK_FLAGS flags)
-{
-    bw_bytes input;
-
-    BW_TRY(bw_input(part, len, &input));
-    return bw_crypt_message_next(session, kind, in, input, out, (flags & CKF_END_OF_MESSAGE) != 0);
-}
-
-CK_RV C_MessageEncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+static CK_RV message(enum bw_function_nr nr, CK_SESSION_HANDLE session, const struct message *m)
 {
     struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_MessageEncryptInit, session);
+    struct bw_message_in in;
+    bw_bytes  text;
+    bw_result r = bw_enter(&e, nr, session);
 
     if (bw_ok(r))
-        r = bw_operation_init(e.session, MESSAGE_ENCRYPT, mechanism, key);
+        r = message_in(m->parameter, m->parameter_len, m->aad, m->aad_len, &in);
+    if (bw_ok(r))
+        r = bw_input(m->text, m->text_len, &text);
+    if (bw_ok(r))
+        r = bw_crypt_message(e.session, e.function->operation, &in, text, m->out);
+    return bw_leave(&e, r);
+}
+
+static CK_RV begin(enum bw_function_nr nr, CK_SESSION_HANDLE session, const struct message *m)
+{
+    struct bw_entry e;
+    struct bw_message_in in;
+    bw_result r = bw_enter(&e, nr, session);
+
+    if (bw_ok(r))
+        r = message_in(m->parameter, m->parameter_len, m->aad, m->aad_len, &in);
+    if (bw_ok(r))
+        r = bw_crypt_message_begin(e.session, e.function->operation, &in);
+    return bw_leave(&e, r);
+}
+
+static CK_RV next(enum bw_function_nr nr, CK_SESSION_HANDLE session, const struct message *m, CK_FLAGS flags)
+{
+    struct bw_entry e;
+    struct bw_message_in in;
+    bw_bytes  part;
+    bw_result r = bw_enter(&e, nr, session);
+
+    if (bw_ok(r))
+        r = message_in(m->parameter, m->parameter_len, NULL, 0, &in);
+    if (bw_ok(r))
+        r = bw_input(m->text, m->text_len, &part);
+    if (bw_ok(r))
+        r = bw_crypt_message_next(e.session, e.function->operation, &in, part, m->out, (flags & CKF_END_OF_MESSAGE) != 0);
+    return bw_leave(&e, r);
+}
+
+static CK_RV end(enum bw_function_nr nr, CK_SESSION_HANDLE session)
+{
+    struct bw_entry e;
+    bw_result r = bw_enter(&e, nr, session);
+
+    if (bw_ok(r))
+        r = bw_crypt_message_final(e.session, e.function->operation);
     return bw_leave(&e, r);
 }
 
 CK_RV C_EncryptMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len,
                        CK_BYTE *plaintext, CK_ULONG plaintext_len, CK_BYTE *ciphertext, CK_ULONG *ciphertext_len)
 {
-    struct bw_entry e;
-    struct bw_message_in in;
-    bw_result r = bw_enter(&e, BW_FN_C_EncryptMessage, session);
+    struct message m = { parameter, parameter_len, aad, aad_len, plaintext, plaintext_len, { ciphertext, ciphertext_len } };
 
-    if (bw_ok(r))
-        r = message_in(parameter, parameter_len, aad, aad_len, &in);
-    if (bw_ok(r))
-        r = message(e.session, MESSAGE_ENCRYPT, &in, plaintext, plaintext_len, (struct bw_out){ ciphertext, ciphertext_len });
-    return bw_leave(&e, r);
+    return message(BW_FN_C_EncryptMessage, session, &m);
 }
 
 CK_RV C_EncryptMessageBegin(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len)
 {
-    struct bw_entry e;
-    struct bw_message_in in;
-    bw_result r = bw_enter(&e, BW_FN_C_EncryptMessageBegin, session);
+    struct message m = { .parameter = parameter, .parameter_len = parameter_len, .aad = aad, .aad_len = aad_len };
 
-    if (bw_ok(r))
-        r = message_in(parameter, parameter_len, aad, aad_len, &in);
-    if (bw_ok(r))
-        r = bw_crypt_message_begin(e.session, MESSAGE_ENCRYPT, &in);
-    return bw_leave(&e, r);
+    return begin(BW_FN_C_EncryptMessageBegin, session, &m);
 }
 
 CK_RV C_EncryptMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *plaintext,
                            CK_ULONG plaintext_len, CK_BYTE *ciphertext, CK_ULONG *ciphertext_len, CK_FLAGS flags)
 {
-    struct bw_entry e;
-    struct bw_message_in in;
-    bw_result r = bw_enter(&e, BW_FN_C_EncryptMessageNext, session);
+    struct message m = { parameter, parameter_len, NULL, 0, plaintext, plaintext_len, { ciphertext, ciphertext_len } };
 
-    if (bw_ok(r))
-        r = message_in(parameter, parameter_len, NULL, 0, &in);
-    if (bw_ok(r))
-        r = next(e.session, MESSAGE_ENCRYPT, &in, plaintext, plaintext_len, (struct bw_out){ ciphertext, ciphertext_len }, flags);
-    return bw_leave(&e, r);
+    return next(BW_FN_C_EncryptMessageNext, session, &m, flags);
 }
 
 CK_RV C_MessageEncryptFinal(CK_SESSION_HANDLE session)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_MessageEncryptFinal, session);
-
-    if (bw_ok(r))
-        r = bw_crypt_message_final(e.session, MESSAGE_ENCRYPT);
-    return bw_leave(&e, r);
-}
-
-CK_RV C_MessageDecryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
-{
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_MessageDecryptInit, session);
-
-    if (bw_ok(r))
-        r = bw_operation_init(e.session, MESSAGE_DECRYPT, mechanism, key);
-    return bw_leave(&e, r);
+    return end(BW_FN_C_MessageEncryptFinal, session);
 }
 
 CK_RV C_DecryptMessage(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len,
                        CK_BYTE *ciphertext, CK_ULONG ciphertext_len, CK_BYTE *plaintext, CK_ULONG *plaintext_len)
 {
-    struct bw_entry e;
-    struct bw_message_in in;
-    bw_result r = bw_enter(&e, BW_FN_C_DecryptMessage, session);
+    struct message m = { parameter, parameter_len, aad, aad_len, ciphertext, ciphertext_len, { plaintext, plaintext_len } };
 
-    if (bw_ok(r))
-        r = message_in(parameter, parameter_len, aad, aad_len, &in);
-    if (bw_ok(r))
-        r = message(e.session, MESSAGE_DECRYPT, &in, ciphertext, ciphertext_len, (struct bw_out){ plaintext, plaintext_len });
-    return bw_leave(&e, r);
+    return message(BW_FN_C_DecryptMessage, session, &m);
 }
 
 CK_RV C_DecryptMessageBegin(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *aad, CK_ULONG aad_len)
 {
-    struct bw_entry e;
-    struct bw_message_in in;
-    bw_result r = bw_enter(&e, BW_FN_C_DecryptMessageBegin, session);
+    struct message m = { .parameter = parameter, .parameter_len = parameter_len, .aad = aad, .aad_len = aad_len };
 
-    if (bw_ok(r))
-        r = message_in(parameter, parameter_len, aad, aad_len, &in);
-    if (bw_ok(r))
-        r = bw_crypt_message_begin(e.session, MESSAGE_DECRYPT, &in);
-    return bw_leave(&e, r);
+    return begin(BW_FN_C_DecryptMessageBegin, session, &m);
 }
 
 CK_RV C_DecryptMessageNext(CK_SESSION_HANDLE session, void *parameter, CK_ULONG parameter_len, CK_BYTE *ciphertext,
                            CK_ULONG ciphertext_len, CK_BYTE *plaintext, CK_ULONG *plaintext_len, CK_FLAGS flags)
 {
-    struct bw_entry e;
-    struct bw_message_in in;
-    bw_result r = bw_enter(&e, BW_FN_C_DecryptMessageNext, session);
+    struct message m = { parameter, parameter_len, NULL, 0, ciphertext, ciphertext_len, { plaintext, plaintext_len } };
 
-    if (bw_ok(r))
-        r = message_in(parameter, parameter_len, NULL, 0, &in);
-    if (bw_ok(r))
-        r = next(e.session, MESSAGE_DECRYPT, &in, ciphertext, ciphertext_len, (struct bw_out){ plaintext, plaintext_len }, flags);
-    return bw_leave(&e, r);
+    return next(BW_FN_C_DecryptMessageNext, session, &m, flags);
 }
 
 CK_RV C_MessageDecryptFinal(CK_SESSION_HANDLE session)
 {
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_MessageDecryptFinal, session);
-
-    if (bw_ok(r))
-        r = bw_crypt_message_final(e.session, MESSAGE_DECRYPT);
-    return bw_leave(&e, r);
+    return end(BW_FN_C_MessageDecryptFinal, session);
 }

@@ -1,17 +1,8 @@
 /* PKCS#11 v3.0, 5.12: digests, which are taken in this process. */
 #include "enter.h"
+#include "object.h"
 #include "operation.h"
 #include "output.h"
-
-CK_RV C_DigestInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism)
-{
-    struct bw_entry e;
-    bw_result r = bw_enter(&e, BW_FN_C_DigestInit, session);
-
-    if (bw_ok(r))
-        r = bw_operation_init(e.session, BW_OPERATION_DIGEST, mechanism, CK_INVALID_HANDLE);
-    return bw_leave(&e, r);
-}
 
 static bw_result end_hash(struct bw_operation *operation, bw_bytes last, struct bw_out out)
 {
@@ -48,23 +39,37 @@ CK_RV C_Digest(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_B
     return bw_leave(&e, r);
 }
 
-static bw_result update(struct bw_session *session, const CK_BYTE *part, CK_ULONG len)
-{
-    struct bw_operation *operation = session->operations[BW_OPERATION_DIGEST];
-    bw_bytes more;
-
-    BW_TRY(bw_operation_may(operation, BW_MOVE_UPDATE));
-    BW_TRY(bw_input(part, len, &more));
-    return bw_operation_settle(session, BW_OPERATION_DIGEST, BW_MOVE_UPDATE, bw_hash_add(operation->hash, more));
-}
-
 CK_RV C_DigestUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
 {
     struct bw_entry e;
+    bw_bytes  input;
     bw_result r = bw_enter(&e, BW_FN_C_DigestUpdate, session);
 
     if (bw_ok(r))
-        r = update(e.session, part, part_len);
+        r = bw_input(part, part_len, &input);
+    if (bw_ok(r))
+        r = bw_operation_update(e.session, BW_OPERATION_DIGEST, input);
+    return bw_leave(&e, r);
+}
+
+/* A key's value can be hashed where it can be read. */
+static bw_result digest_key(struct bw_session *session, CK_OBJECT_HANDLE handle)
+{
+    BW_AUTO(object) key = NULL;
+
+    BW_TRY(bw_objects_key(session, handle, &key));
+    struct bw_secret *value = key->attributes.hidden;
+    BW_CHECK(value != NULL, BW_KEY_INDIGESTIBLE, "the key's value is not here");
+    return bw_operation_update(session, BW_OPERATION_DIGEST, bw_bytes_of(bw_secret_reveal(value), bw_secret_len(value)));
+}
+
+CK_RV C_DigestKey(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key)
+{
+    struct bw_entry e;
+    bw_result r = bw_enter(&e, BW_FN_C_DigestKey, session);
+
+    if (bw_ok(r))
+        r = digest_key(e.session, key);
     return bw_leave(&e, r);
 }
 

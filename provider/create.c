@@ -76,6 +76,7 @@ static bw_result complete(struct bw_object *object)
     case CKO_PUBLIC_KEY:  return complete_public(&object->attributes);
     case CKO_CERTIFICATE: return complete_certificate(&object->attributes);
     case CKO_DATA:        return bw_success();
+    case CKO_PROFILE:     return bw_fail(BW_ATTRIBUTE_VALUE, "profiles are the token's to have");
     default:              return bw_fail(BW_TEMPLATE_INVALID, "private keys are generated");
     }
 }
@@ -161,13 +162,17 @@ static bw_result duplicate(const struct bw_object *from, enum bw_origin origin, 
     return bw_success();
 }
 
-/* A key may become more secret, never less (PKCS#11 v3.0, 5.7.2). */
-static bw_result check_secrecy(const struct bw_attributes *before, const struct bw_attributes *after)
+/* What goes one way only (PKCS#11 v3.0, 4.4, 4.9 and 4.10): a key may become more secret, an object more fixed. */
+static bw_result check_one_way(const struct bw_attributes *before, const struct bw_attributes *after)
 {
-    bool sensitive   = !bw_attributes_bool(before, CKA_SENSITIVE) || bw_attributes_bool(after, CKA_SENSITIVE);
-    bool extractable = bw_attributes_bool(before, CKA_EXTRACTABLE) || !bw_attributes_bool(after, CKA_EXTRACTABLE);
+    static const struct { CK_ATTRIBUTE_TYPE type; bool stays; } one_way[] = {
+        { CKA_SENSITIVE, true }, { CKA_WRAP_WITH_TRUSTED, true }, { CKA_EXTRACTABLE, false }, { CKA_COPYABLE, false }, { CKA_DESTROYABLE, false },
+    };
 
-    BW_CHECK(sensitive && extractable, BW_ATTRIBUTE_READ_ONLY, "a key cannot become less secret");
+    for (size_t i = 0; i < ARRAY_LEN(one_way); i++) {
+        bool was = bw_attributes_bool(before, one_way[i].type), is = bw_attributes_bool(after, one_way[i].type);
+        BW_CHECK(was == is || is == one_way[i].stays, BW_ATTRIBUTE_READ_ONLY, "the attribute changes in the other direction only");
+    }
     return bw_success();
 }
 
@@ -182,8 +187,8 @@ bw_result bw_create_copy(struct bw_session *session, CK_OBJECT_HANDLE handle, co
     BW_CHECK(bw_attributes_bool(&from->attributes, CKA_COPYABLE), BW_ACTION_PROHIBITED, "the object is not copyable");
     BW_TRY(duplicate(from, from->origin == BW_ORIGIN_SEALED ? BW_ORIGIN_SEALED : BW_ORIGIN_SESSION, &copy));
     BW_TRY(bw_attributes_set_bool(&copy->attributes, CKA_TOKEN, false));
-    BW_TRY(bw_attributes_take(&copy->attributes, BW_GIVEN_CHANGE, template, count));
-    BW_TRY(check_secrecy(&from->attributes, &copy->attributes));
+    BW_TRY(bw_attributes_take(&copy->attributes, BW_GIVEN_COPY, template, count));
+    BW_TRY(check_one_way(&from->attributes, &copy->attributes));
     BW_CHECK(copy->origin != BW_ORIGIN_SEALED || !bw_attributes_bool(&copy->attributes, CKA_TOKEN), BW_TEMPLATE_INVALID, "a session key stays one");
     return add(session, copy, ret_copy);
 }
@@ -215,7 +220,7 @@ static bw_result change_key(struct bw_session *session, const struct bw_object *
 static bw_result check_key_change(const struct bw_object *before, const struct bw_object *after)
 {
     static const CK_ATTRIBUTE_TYPE fixed[] = {
-        CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE,
+        CKA_COPYABLE, CKA_DESTROYABLE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE,
     };
 
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
@@ -256,7 +261,7 @@ bw_result bw_create_change(struct bw_session *session, CK_OBJECT_HANDLE handle, 
     BW_TRY(check_writable(session, is_on_token(before)));
     BW_TRY(duplicate(before, before->origin, &after));
     BW_TRY(bw_attributes_take(&after->attributes, BW_GIVEN_CHANGE, template, count));
-    BW_TRY(check_secrecy(&before->attributes, &after->attributes));
+    BW_TRY(check_one_way(&before->attributes, &after->attributes));
     return change(session, before, after);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bailiwick/limits.h"
+#include "local.h"
 #include "object.h"
 #include "slot.h"
 

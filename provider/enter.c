@@ -54,8 +54,6 @@ static bw_result enter(struct bw_entry *entry, CK_ULONG handle)
 {
     unsigned needs = entry->function->needs;
 
-    BW_CHECK(!thread_is_inside, BW_REENTERED, "called by what it called");
-    thread_is_inside = entry->inside = true;
     if ((needs & BW_NEED_INIT) == 0)
         return bw_success();
     BW_TRY(bw_module_enter());
@@ -75,6 +73,8 @@ static bw_result enter(struct bw_entry *entry, CK_ULONG handle)
 bw_result bw_enter(struct bw_entry *ret_entry, enum bw_function_nr nr, CK_ULONG handle)
 {
     *ret_entry = (struct bw_entry){ .nr = nr, .function = bw_function(nr), .handle = handle };
+    BW_CHECK(!thread_is_inside, BW_REENTERED, "called by what it called"); /* and touches nothing of OpenSSL's, which may be at work */
+    thread_is_inside = ret_entry->inside = true;
     bw_host_enter(&ret_entry->host);
     bw_result result = enter(ret_entry, handle);
     if (ret_entry->counted && bw_module_traces())
@@ -156,8 +156,9 @@ CK_RV bw_leave(struct bw_entry *entry, bw_result result)
     }
     if (entry->counted)
         bw_module_leave();
-    if (entry->inside)
-        thread_is_inside = false;
+    if (!entry->inside)
+        return rv;
     bw_host_leave(&entry->host);
+    thread_is_inside = false;
     return rv;
 }

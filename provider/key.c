@@ -80,12 +80,15 @@ static bw_result set_history(struct bw_attributes *a, struct birth birth)
     return bw_token_allow(a, birth.uses);
 }
 
-/* A value, released or the application's own, that the template calls sensitive is not kept. */
+/* A value, released or the application's own, that the template calls sensitive is not kept. A key whose value was not released is
+ * sensitive, whatever the template says. */
 static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key *key)
 {
     struct bw_attributes *a = &object->attributes;
     bool readable = bw_attributes_bool(a, CKA_EXTRACTABLE) && !bw_attributes_bool(a, CKA_SENSITIVE);
 
+    bw_bytes told = bw_attributes_bytes(a, CKA_CHECK_VALUE); /* by the template */
+    BW_CHECK(told.len == 0 || bw_bytes_equal(told, key->check), BW_ATTRIBUTE_VALUE, "the check value is another key's");
     BW_TRY(bw_buf_add(&object->sealed, key->sealed));
     object->key.sealed = bw_buf_bytes(&object->sealed);
     if (!readable) {
@@ -94,6 +97,8 @@ static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key
     }
     if (key->value.len > 0 && readable)
         BW_TRY(bw_secret_copy(key->value, &a->hidden));
+    if (readable && a->hidden == NULL)
+        BW_TRY(bw_attributes_set_bool(a, CKA_SENSITIVE, true));
     BW_TRY(bw_attributes_set(a, CKA_CHECK_VALUE, key->check));
     return bw_attributes_set_ulong(a, CKA_VALUE_LEN, key->length);
 }
@@ -105,8 +110,8 @@ static bw_result add_sealed(struct bw_session *session, const struct bw_attribut
 
     BW_TRY(bw_object_new(BW_ORIGIN_SEALED, &object));
     BW_TRY(bw_attributes_copy(a, &object->attributes));
-    BW_TRY(set_history(&object->attributes, birth));
     BW_TRY(set_sealed(object, key));
+    BW_TRY(set_history(&object->attributes, birth));
     return bw_objects_add(session, object, ret_key);
 }
 
@@ -331,7 +336,9 @@ static bw_result open_wrap(struct bw_session *session, struct wrap *w, const CK_
                            CK_OBJECT_HANDLE key)
 {
     BW_TRY(check_mechanism(session, mechanism, BW_USE_WRAP, &w->arena, &w->parameters));
-    BW_TRY(wrapping_key(session, wrapping, w->parameters.mechanism.row, CKA_WRAP, &w->wrapping));
+    bw_result r = wrapping_key(session, wrapping, w->parameters.mechanism.row, CKA_WRAP, &w->wrapping);
+    BW_CHECK(r.code != BW_KEY_HANDLE, BW_WRAPPING_KEY, "no such wrapping key");
+    BW_TRY(r);
     BW_TRY(bw_objects_key(session, key, &w->target));
     BW_CHECK(bw_attributes_bool(&w->target->attributes, CKA_EXTRACTABLE), BW_KEY_UNWRAPPABLE, "the key is not extractable");
     return bw_success();

@@ -6,7 +6,7 @@
  *
  * Uses that the template does not speak of are allowed, as in SoftHSM; CKA_SENSITIVE is true and CKA_EXTRACTABLE false unless it says
  * otherwise. Where it asks for a key that is extractable and not sensitive, and the master key's policy allows release, CKA_VALUE can
- * be read. */
+ * be read; where the policy does not, the key is sensitive all the same. */
 #ifndef BW_PROVIDER_KEY_H
 #define BW_PROVIDER_KEY_H
 

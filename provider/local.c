@@ -56,83 +56,6 @@ void bw_local_free(struct bw_local *local)
     free(local);
 }
 
-/* ---- digests ---- */
-
-struct bw_hash {
-    EVP_MD_CTX *context;
-    size_t      len;
-};
-
-void bw_hash_free(struct bw_hash *hash)
-{
-    if (hash == NULL)
-        return;
-    EVP_MD_CTX_free(hash->context);
-    free(hash);
-}
-
-static bw_result hash_alloc(size_t len, struct bw_hash **ret_hash)
-{
-    BW_AUTO(hash) hash = calloc(1, sizeof *hash);
-
-    BW_CHECK(hash != NULL, BW_NO_MEMORY, "digest");
-    hash->len     = len;
-    hash->context = EVP_MD_CTX_new();
-    BW_CHECK(hash->context != NULL, BW_NO_MEMORY, "digest");
-    *ret_hash = bw_take(&hash);
-    return bw_success();
-}
-
-static bw_result hash_start(struct bw_local *local, struct bw_hash *hash, const char *name)
-{
-    EVP_MD *md = EVP_MD_fetch(local->library, name, NULL);
-    bool started = md != NULL && EVP_DigestInit_ex2(hash->context, md, NULL) == 1;
-
-    EVP_MD_free(md);
-    BW_CHECK(started, BW_INTERNAL, "OpenSSL has no such digest");
-    return bw_success();
-}
-
-bw_result bw_hash_new(struct bw_local *local, enum bw_digest digest, struct bw_hash **ret_hash)
-{
-    BW_AUTO(hash) hash = NULL;
-    const struct bw_digest_row *row = bw_digest_row(digest);
-
-    BW_CHECK(row != NULL, BW_MECHANISM_INVALID, "no such digest");
-    BW_TRY(hash_alloc(row->len, &hash));
-    begin_errors();
-    BW_TRY(end_errors(hash_start(local, hash, row->name)));
-    *ret_hash = bw_take(&hash);
-    return bw_success();
-}
-
-bw_result bw_hash_add(struct bw_hash *hash, bw_bytes more)
-{
-    BW_CHECK(EVP_DigestUpdate(hash->context, more.data, more.len) == 1, BW_INTERNAL, "digest update");
-    return bw_success();
-}
-
-size_t bw_hash_len(const struct bw_hash *hash)
-{
-    return hash->len;
-}
-
-bw_result bw_hash_end(struct bw_hash *hash, uint8_t digest[static BW_HASH_MAX])
-{
-    BW_CHECK(EVP_DigestFinal_ex(hash->context, digest, NULL) == 1, BW_INTERNAL, "digest final");
-    return bw_success();
-}
-
-bw_result bw_hash_copy(const struct bw_hash *hash, struct bw_hash **ret_copy)
-{
-    BW_AUTO(hash) copy = NULL;
-
-    BW_TRY(hash_alloc(hash->len, &copy));
-    BW_CHECK(EVP_MD_CTX_copy_ex(copy->context, hash->context) == 1, BW_NO_MEMORY, "digest");
-    *ret_copy = bw_take(&copy);
-    return bw_success();
-}
-
 /* ---- keys ---- */
 
 /* OpenSSL wants numbers in the machine's byte order. */
@@ -144,6 +67,11 @@ static bool native_number(bw_bytes number, uint8_t *native, size_t room)
     BN_free(bn);
     return done;
 }
+
+/* Key types by their object identifiers. By their short names OpenSSL would first ask the host's engines, whatever the
+ * library context, and one that takes all algorithms, ours maybe, cannot make keys of parameters. */
+#define RSA_TYPE "1.2.840.113549.1.1.1" /* rsaEncryption, RFC 8017 A.1 */
+#define EC_TYPE  "1.2.840.10045.2.1"    /* id-ecPublicKey, RFC 5480 2.1.1 */
 
 static EVP_PKEY *pkey_from(struct bw_local *local, const char *type, OSSL_PARAM *params)
 {
@@ -166,7 +94,7 @@ static EVP_PKEY *rsa_pkey(struct bw_local *local, const struct bw_public *key)
         OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_E, e, key->exponent.len),
         OSSL_PARAM_construct_end(),
     };
-    return pkey_from(local, "RSA", params);
+    return pkey_from(local, RSA_TYPE, params);
 }
 
 static EVP_PKEY *ec_pkey(struct bw_local *local, const struct bw_public *key)
@@ -180,7 +108,7 @@ static EVP_PKEY *ec_pkey(struct bw_local *local, const struct bw_public *key)
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, key->point.len),
         OSSL_PARAM_construct_end(),
     };
-    return pkey_from(local, "EC", params);
+    return pkey_from(local, EC_TYPE, params);
 }
 
 /* A key of the type that the mechanism takes. */
@@ -219,21 +147,13 @@ static bool set_padding(EVP_PKEY_CTX *context, const struct bw_mechanism *m)
     }
 }
 
+/* One by one, and not as OSSL_PARAMs: those an engine of the host's, which may have taken the context, does not understand. */
 static bool set_pss(EVP_PKEY_CTX *context, const struct bw_mechanism *m)
 {
-    char hash[16], mgf[16];
-    int  padding = RSA_PKCS1_PSS_PADDING, salt_len = (int)m->salt_len;
-
-    (void)BIO_snprintf(hash, sizeof hash, "%s", digest_name(m->hash));
-    (void)BIO_snprintf(mgf, sizeof mgf, "%s", digest_name(m->mgf));
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PAD_MODE, &padding),
-        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, hash, 0),
-        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, mgf, 0),
-        OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &salt_len),
-        OSSL_PARAM_construct_end(),
-    };
-    return EVP_PKEY_CTX_set_params(context, params) == 1;
+    return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) == 1 &&
+           EVP_PKEY_CTX_set_signature_md(context, EVP_get_digestbyname(digest_name(m->hash))) == 1 &&
+           EVP_PKEY_CTX_set_rsa_mgf1_md(context, EVP_get_digestbyname(digest_name(m->mgf))) == 1 &&
+           EVP_PKEY_CTX_set_rsa_pss_saltlen(context, (int)m->salt_len) == 1;
 }
 
 /* The number under an RSA signature, unpadded. */
@@ -361,23 +281,22 @@ bw_result bw_local_recover(struct bw_local *local, bw_bytes spki, const struct b
     return end_errors(recover_key(local, spki, m, signature, ret_data));
 }
 
+static bool set_label(EVP_PKEY_CTX *context, bw_bytes label)
+{
+    if (label.len == 0)
+        return true;
+    void *copy = OPENSSL_memdup(label.data, label.len);
+    if (copy != NULL && EVP_PKEY_CTX_set0_rsa_oaep_label(context, copy, (int)label.len) == 1)
+        return true;
+    OPENSSL_free(copy);
+    return false;
+}
+
 static bool set_oaep(EVP_PKEY_CTX *context, const struct bw_mechanism *m)
 {
-    char hash[16], mgf[16];
-    int  padding = RSA_PKCS1_OAEP_PADDING;
-
-    (void)BIO_snprintf(hash, sizeof hash, "%s", digest_name(m->hash));
-    (void)BIO_snprintf(mgf, sizeof mgf, "%s", digest_name(m->mgf));
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_int(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, &padding),
-        OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, hash, 0),
-        OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, mgf, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, (void *)(uintptr_t)m->label.data, m->label.len),
-        OSSL_PARAM_construct_end(),
-    };
-    if (m->label.len == 0)
-        params[3] = OSSL_PARAM_construct_end();
-    return EVP_PKEY_CTX_set_params(context, params) == 1;
+    return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) == 1 &&
+           EVP_PKEY_CTX_set_rsa_oaep_md(context, EVP_get_digestbyname(digest_name(m->hash))) == 1 &&
+           EVP_PKEY_CTX_set_rsa_mgf1_md(context, EVP_get_digestbyname(digest_name(m->mgf))) == 1 && set_label(context, m->label);
 }
 
 /* How much the padding leaves of a modulus: RFC 8017, 7.1.1 and 7.2.1. */

@@ -1,4 +1,4 @@
-/* What is done in the application's process: digests, and operations with public keys.
+/* Operations with public keys, which are done in the application's process.
  *
  * OpenSSL in a library context of our own, which loads no configuration of the host; the host's error queue is left as
  * it was found. Keys are SubjectPublicKeyInfos. Any thread; nothing here blocks. */
@@ -11,18 +11,6 @@ struct bw_local;
 bw_result bw_local_new(struct bw_local **ret_local);
 void      bw_local_free(struct bw_local *local);
 BW_DEFINE_AUTO(local)
-
-/* A digest that is fed piece by piece. */
-enum { BW_HASH_MAX = 64 };
-struct bw_hash;
-bw_result bw_hash_new(struct bw_local *local, enum bw_digest digest, struct bw_hash **ret_hash);
-void      bw_hash_free(struct bw_hash *hash);
-BW_DEFINE_AUTO(hash)
-bw_result bw_hash_add(struct bw_hash *hash, bw_bytes more);
-size_t    bw_hash_len(const struct bw_hash *hash);
-/* Writes bw_hash_len bytes. Nothing may be added afterwards. */
-bw_result bw_hash_end(struct bw_hash *hash, uint8_t digest[static BW_HASH_MAX]);
-bw_result bw_hash_copy(const struct bw_hash *hash, struct bw_hash **ret_copy);
 
 /* Verify what travels: data is what the region would be asked to sign.
  * RSA_PKCS a DigestInfo or any other bytes, RSA_X_509 at most a modulus, RSA_PKCS_PSS and ECDSA a digest, EDDSA the message.

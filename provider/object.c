@@ -80,17 +80,6 @@ static CK_OBJECT_HANDLE first_handle(CK_SLOT_ID slot)
     return (CK_OBJECT_HANDLE)(high << 48 | now_ms << 16);
 }
 
-bw_result bw_objects_new(CK_SLOT_ID slot, struct bw_objects **ret_objects)
-{
-    struct bw_objects *objects = calloc(1, sizeof *objects);
-
-    BW_CHECK(objects != NULL, BW_NO_MEMORY, "objects");
-    (void)pthread_mutex_init(&objects->lock, NULL); /* cannot fail without attributes */
-    objects->last = first_handle(slot);
-    *ret_objects = objects;
-    return bw_success();
-}
-
 static void place_free(struct place *place)
 {
     bw_object_unref(place->object);
@@ -338,6 +327,36 @@ static bw_result learn_object(struct bw_objects *objects, struct bw_object *obje
     return bw_success();
 }
 
+/* Baseline, and that certificates are seen without a login: some hosts look for that before they ask for a PIN. */
+static const struct { CK_ULONG id; const char *label; } profiles[] = {
+    { CKP_BASELINE_PROVIDER, "baseline provider" }, { CKP_PUBLIC_CERTIFICATES_TOKEN, "public certificates" },
+};
+
+static bw_result add_profiles(struct bw_objects *objects)
+{
+    for (size_t i = 0; i < ARRAY_LEN(profiles); i++) {
+        BW_AUTO(object) object = NULL;
+        BW_TRY(bw_token_profile(profiles[i].id, profiles[i].label, &object));
+        BW_TRY(learn_object(objects, object));
+    }
+    return bw_success();
+}
+
+bw_result bw_objects_new(CK_SLOT_ID slot, struct bw_objects **ret_objects)
+{
+    struct bw_objects *objects = calloc(1, sizeof *objects);
+
+    BW_CHECK(objects != NULL, BW_NO_MEMORY, "objects");
+    (void)pthread_mutex_init(&objects->lock, NULL); /* cannot fail without attributes */
+    objects->last = first_handle(slot);
+    bw_result r = add_profiles(objects);
+    if (bw_ok(r))
+        *ret_objects = objects;
+    else
+        bw_objects_free(objects);
+    return r;
+}
+
 /* Marks what is there already, in this very generation, as seen. */
 static bool known_already(struct bw_objects *objects, const uint8_t *id, const CK_OBJECT_CLASS *classes, size_t count,
                           uint64_t generation)
@@ -395,6 +414,16 @@ static bw_result learn_all(struct bw_slot *slot, const struct bw_listing *listin
     return bw_success();
 }
 
+static bool is_key_class(CK_OBJECT_CLASS class)
+{
+    return class == CKO_SECRET_KEY || class == CKO_PRIVATE_KEY || class == CKO_PUBLIC_KEY;
+}
+
+static bool is_stored_class(CK_OBJECT_CLASS class)
+{
+    return class == CKO_CERTIFICATE || class == CKO_DATA;
+}
+
 /* Whether a listing made with that filter would have had it. */
 static bool would_be_listed(const struct bw_object *object, const struct bw_filter *filter)
 {
@@ -406,8 +435,8 @@ static void drop_unseen(struct bw_objects *objects, const struct bw_listing *lis
 {
     for (size_t i = 0; i < objects->count; i++) {
         struct place *place = objects->places[i];
-        bool is_key = place->class != CKO_CERTIFICATE && place->class != CKO_DATA;
-        bool covered = place->session == 0 && (is_key ? listing->all_keys : listing->all_stored);
+        bool listed  = is_key_class(place->class) ? listing->all_keys : is_stored_class(place->class) && listing->all_stored;
+        bool covered = place->session == 0 && listed;
         bool unseen  = place->object != NULL && place->round != objects->round;
 
         if (covered && unseen && would_be_listed(place->object, &listing->filter))
@@ -453,8 +482,8 @@ static void look_at_class(struct search *s)
     s->keys = s->stored = true;
     if (bw_template_find(s->template, s->count, CKA_CLASS, &value) && value.len == sizeof class) {
         class     = bw_ulong_at(value.data);
-        s->keys   = class == CKO_SECRET_KEY || class == CKO_PRIVATE_KEY || class == CKO_PUBLIC_KEY;
-        s->stored = class == CKO_CERTIFICATE || class == CKO_DATA;
+        s->keys   = is_key_class(class);
+        s->stored = is_stored_class(class);
     }
     if (bw_template_find(s->template, s->count, CKA_TOKEN, &value) && value.len == 1 && value.data[0] == CK_FALSE)
         s->keys = s->stored = false;
@@ -485,12 +514,12 @@ static bw_result ask_region(struct search *s, struct bw_arena *arena)
     struct bw_remote_object *stored = NULL;
     uint64_t generation;
 
-    if (s->keys) {
-        bw_slot_learn(slot);
+    if (s->keys)
         BW_TRY(bw_rpc_list_keys(&slot->remote, arena, &s->filter, &keys, &listing.key_count, &generation));
-    }
     if (s->stored)
         BW_TRY(bw_rpc_list_objects(&slot->remote, arena, &s->filter, &stored, &listing.stored_count));
+    if (s->keys)
+        bw_slot_learn(slot); /* last: where no region answers, one deadline is enough */
     listing.keys   = keys;
     listing.stored = stored;
     return bw_objects_learn(slot, &listing);

@@ -154,7 +154,7 @@ static bw_result set_up(struct bw_session *session, struct bw_operation *operati
     BW_CHECK(row == &bw_envelope_row || bw_slot_offers(session->slot, row->type), BW_MECHANISM_INVALID, "the region's HSM does not offer it");
     BW_TRY(take_key(session, operation, kind, key));
     if (row->digest != BW_DIGEST_NONE)
-        BW_TRY(bw_hash_new(session->slot->local, row->digest, &operation->hash));
+        BW_TRY(bw_hash_new(row->digest, &operation->hash));
     return bw_success();
 }
 
@@ -207,6 +207,12 @@ bw_result bw_operation_feed(struct bw_operation *operation, bw_bytes part)
     if (operation->hash != NULL)
         return bw_hash_add(operation->hash, part);
     return bw_buf_add(&operation->input, part);
+}
+
+bw_result bw_operation_update(struct bw_session *session, enum bw_operation_kind kind, bw_bytes part)
+{
+    BW_TRY(bw_operation_may(session->operations[kind], BW_MOVE_UPDATE));
+    return bw_operation_settle(session, kind, BW_MOVE_UPDATE, bw_operation_feed(session->operations[kind], part));
 }
 
 static void forget_held(struct bw_operation *operation)

@@ -9,7 +9,7 @@
 
 #include "bailiwick/limits.h"
 #include "bailiwick/secret.h"
-#include "local.h"
+#include "hash.h"
 #include "output.h"
 #include "parameters.h"
 #include "session.h"
@@ -83,6 +83,9 @@ bw_result bw_operation_may(const struct bw_operation *operation, enum bw_move mo
 
 /* See above. Returns result. */
 bw_result bw_operation_settle(struct bw_session *session, enum bw_operation_kind kind, enum bw_move move, bw_result result);
+
+/* C_xxxUpdate of what gives nothing out before its end: digests, signatures, MACs. */
+bw_result bw_operation_update(struct bw_session *session, enum bw_operation_kind kind, bw_bytes part);
 
 /* Appends to the input. BW_TOO_LARGE: past BW_DATA_MAX. */
 bw_result bw_operation_feed(struct bw_operation *operation, bw_bytes part);

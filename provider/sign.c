@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bailiwick/limits.h"
+#include "local.h"
 #include "object.h"
 #include "slot.h"
 #include "spki.h"
@@ -147,12 +148,6 @@ bw_result bw_sign_once(struct bw_session *session, enum bw_operation_kind kind, 
     return sign_by(session, kind, BW_MOVE_ONCE, data, out);
 }
 
-bw_result bw_sign_update(struct bw_session *session, enum bw_operation_kind kind, bw_bytes part)
-{
-    BW_TRY(bw_operation_may(session->operations[kind], BW_MOVE_UPDATE));
-    return bw_operation_settle(session, kind, BW_MOVE_UPDATE, bw_operation_feed(session->operations[kind], part));
-}
-
 bw_result bw_sign_final(struct bw_session *session, struct bw_out out)
 {
     struct bw_operation *operation = session->operations[BW_OPERATION_SIGN];
@@ -225,13 +220,13 @@ bw_result bw_verify_recover(struct bw_session *session, bw_bytes signature, stru
 /* ---- message by message ---- */
 
 /* Every message has its own hash. */
-static bw_result start_message(struct bw_session *session, struct bw_operation *operation)
+static bw_result start_message(struct bw_operation *operation)
 {
     enum bw_digest digest = operation->parameters.mechanism.row->digest;
 
     bw_hash_free(operation->hash);
     operation->hash = NULL;
-    return digest == BW_DIGEST_NONE ? bw_success() : bw_hash_new(session->slot->local, digest, &operation->hash);
+    return digest == BW_DIGEST_NONE ? bw_success() : bw_hash_new(digest, &operation->hash);
 }
 
 bw_result bw_sign_message(struct bw_session *session, bw_bytes data, struct bw_out out)
@@ -239,14 +234,14 @@ bw_result bw_sign_message(struct bw_session *session, bw_bytes data, struct bw_o
     struct bw_operation *operation = session->operations[BW_OPERATION_MESSAGE_SIGN];
 
     BW_TRY(bw_operation_may(operation, BW_MOVE_MESSAGE));
-    BW_TRY(start_message(session, operation));
+    BW_TRY(start_message(operation));
     return sign_by(session, BW_OPERATION_MESSAGE_SIGN, BW_MOVE_MESSAGE, data, out);
 }
 
 bw_result bw_sign_message_begin(struct bw_session *session, enum bw_operation_kind kind)
 {
     BW_TRY(bw_operation_may(session->operations[kind], BW_MOVE_MESSAGE_BEGIN));
-    return bw_operation_settle(session, kind, BW_MOVE_MESSAGE_BEGIN, start_message(session, session->operations[kind]));
+    return bw_operation_settle(session, kind, BW_MOVE_MESSAGE_BEGIN, start_message(session->operations[kind]));
 }
 
 static bw_result message_goes_on(struct bw_session *session, enum bw_operation_kind kind, bw_bytes part)
@@ -286,7 +281,7 @@ bw_result bw_verify_message(struct bw_session *session, bw_bytes data, bw_bytes 
     struct bw_operation *operation = session->operations[BW_OPERATION_MESSAGE_VERIFY];
 
     BW_TRY(bw_operation_may(operation, BW_MOVE_MESSAGE));
-    BW_TRY(start_message(session, operation));
+    BW_TRY(start_message(operation));
     return verify_by(session, BW_OPERATION_MESSAGE_VERIFY, BW_MOVE_MESSAGE, data, signature);
 }
 

@@ -1,5 +1,5 @@
 /* Signatures and MACs. Where the mechanism hashes, the hash is taken here and only it travels; with a public key all of it is
- * done here; else one C_Sign or C_Verify is one RPC, and asking for a length none. */
+ * done here; else one C_Sign or C_Verify is one RPC, and asking for a length none. Parts are fed by bw_operation_update. */
 #ifndef BW_PROVIDER_SIGN_H
 #define BW_PROVIDER_SIGN_H
 
@@ -8,9 +8,6 @@
 /* kind: BW_OPERATION_SIGN or BW_OPERATION_SIGN_RECOVER. The session is locked. */
 bw_result bw_sign_once(struct bw_session *session, enum bw_operation_kind kind, bw_bytes data, struct bw_out out);
 bw_result bw_sign_final(struct bw_session *session, struct bw_out out);
-
-/* kind: BW_OPERATION_SIGN or BW_OPERATION_VERIFY */
-bw_result bw_sign_update(struct bw_session *session, enum bw_operation_kind kind, bw_bytes part);
 
 /* Fail with BW_SIGNATURE_INVALID, BW_SIGNATURE_LENGTH. */
 bw_result bw_verify_once(struct bw_session *session, bw_bytes data, bw_bytes signature);

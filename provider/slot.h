@@ -21,7 +21,7 @@ struct bw_slot {
     char                        serial[17]; /* of the token: trust domain, region, tenant and section's name, hashed */
     struct bw_remote            remote;     /* the region; owns remote.client */
     struct bw_objects          *objects;    /* owned */
-    struct bw_local            *local;      /* owned: public-key operations and digests */
+    struct bw_local            *local;      /* owned: public-key operations */
 
     bool                        key_encrypted;   /* the private key file needs a passphrase: C_Login's PIN */
     bool                        login_required;  /* CKF_LOGIN_REQUIRED */

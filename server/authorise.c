@@ -6,7 +6,7 @@
 
 #include "daemon.h"
 #include "hsm.h"
-#include "policy.h"
+#include "key_grant.h"
 
 struct bw_grant {
     const struct bw_tenant_info *tenant;
@@ -93,7 +93,7 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
         return bw_success(); /* names the tenant, where there is one, in its message */
     BW_TRY(bw_registry_tenant(daemon->registry, &caller->tenant, &grant->tenant));
     BW_CHECK(grant->tenant->state == BW_TENANT_STATE_ACTIVE || works_while_sealed(job->method), BW_TENANT_SEALED, "tenant is sealed");
-    BW_CHECK(!acts_on_its_own(job) || grant->tenant->apps_own_keys, BW_NOT_PERMITTED, "tenant policy lets no application keep keys of its own");
+    BW_CHECK(!acts_on_its_own(job) || grant->tenant->policy.apps_own_keys, BW_NOT_PERMITTED, "tenant policy lets no application keep keys of its own");
     return bw_success();
 }
 
@@ -128,7 +128,7 @@ static int64_t wall_us(void)
 
 static struct bw_context context_of(const struct bw_job *job)
 {
-    return (struct bw_context){ job->request.context, job->request.context_count };
+    return (struct bw_context){ .pairs = job->request.context, .count = job->request.context_count };
 }
 
 static bw_result ask_policy(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key, unsigned use,
@@ -137,13 +137,12 @@ static bw_result ask_policy(struct bw_daemon *daemon, const struct bw_job *job, 
     const struct bw_request *request = &job->request;
     struct bw_policy_question question = {
         .caller = &job->caller.identity, .home = &daemon->region, .use = use,
-        .mechanism = request->mechanism.row ? request->mechanism.row->type : CK_UNAVAILABLE_INFORMATION,
-        .context = context,
+        .mechanism = request->mechanism.row, .context = context,
         .purpose = request->purpose ? request->purpose : "", .release = release, .now_us = wall_us(),
     };
 
     BW_CHECK(key->uses & use, BW_NOT_PERMITTED, "key has no such use");
-    return bw_policy_decide(key->policy, &question, ret_rule);
+    return bw_key_decide(key, &question, ret_rule);
 }
 
 /* Managing and looking. Custodians and auditors see all keys of their tenant, applications those that are about them. */
@@ -156,7 +155,7 @@ static bw_result check_manager(struct bw_daemon *daemon, const struct bw_job *jo
         return bw_success();
     }
     if (caller->identity.role == BW_ROLE_APP)
-        BW_CHECK(bw_policy_concerns(key->policy, &caller->identity, &daemon->region), BW_NOT_PERMITTED, "key policy is not about this caller");
+        BW_CHECK(bw_key_concerns(key, &caller->identity, &daemon->region, NULL, wall_us()), BW_NOT_PERMITTED, "key policy is not about this caller");
     return bw_success();
 }
 
@@ -222,42 +221,55 @@ bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job)
     return decided;
 }
 
-/* The master key that a session key came out of, if any: enabled, and still about this caller. */
-static bw_result find_origin(struct bw_daemon *daemon, const struct bw_job *job, const bw_key_id *id, const struct bw_key **ret_key)
+/* What a session key's origin must be, now and when the result gets its place: enabled, and about this caller. mechanism:
+ * that the session key is used with, or NULL. */
+static bw_result check_origin(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key, const struct bw_mechanism_row *mechanism)
+{
+    const struct bw_identity *caller = &job->caller.identity;
+    int64_t now_us = wall_us();
+
+    BW_TRY(check_state(key));
+    if (bw_key_concerns(key, caller, &daemon->region, mechanism, now_us))
+        return bw_success();
+    BW_CHECK(bw_key_concerns(key, caller, &daemon->region, NULL, now_us), BW_NOT_PERMITTED, "policy of the session key's origin");
+    return bw_fail(BW_MECHANISM_OFF, "off by default, and the origin's policy does not name it");
+}
+
+/* The master key that a session key came out of, if any. */
+static bw_result find_origin(struct bw_daemon *daemon, const struct bw_job *job, const bw_key_id *id, const struct bw_mechanism_row *mechanism,
+                             const struct bw_key **ret_key)
 {
     static const bw_key_id none;
     struct bw_key_name name = { .region = daemon->region, .tenant = job->caller.identity.tenant, .id = *id };
 
     bw_key_unref(*ret_key);
     *ret_key = NULL;
-    if (bw_key_id_equal(id, &none))
+    if (bw_key_id_equal(id, &none)) {
+        BW_CHECK(mechanism == NULL || mechanism->by_default == BW_DEFAULT_ON, BW_MECHANISM_OFF, "off by default, and this key has no policy to name it");
         return bw_success();
+    }
     BW_TRY(find_key(daemon, job, &name, ret_key));
-    BW_TRY(check_state(*ret_key));
-    BW_CHECK(bw_policy_concerns((*ret_key)->policy, &job->caller.identity, &daemon->region), BW_NOT_PERMITTED, "policy of the session key's origin");
-    return bw_success();
+    return check_origin(daemon, job, *ret_key, mechanism);
 }
 
 bw_result bw_authorise_sealed(struct bw_daemon *daemon, struct bw_job *job, const struct bw_session_key *what, unsigned use)
 {
     BW_CHECK(what->uses & use, BW_NOT_PERMITTED, "session key has no such use");
     job->grant->version = NULL;
-    return find_origin(daemon, job, &what->origin, &job->grant->key);
+    return find_origin(daemon, job, &what->origin, job->request.mechanism.row, &job->grant->key);
 }
 
 bw_result bw_authorise_wrapped(struct bw_daemon *daemon, struct bw_job *job, const struct bw_session_key *what)
 {
     BW_CHECK(what->extractable, BW_NOT_PERMITTED, "session key was not made extractable");
     job->grant->target_use = 0;
-    return find_origin(daemon, job, &what->origin, &job->grant->target);
+    return find_origin(daemon, job, &what->origin, NULL, &job->grant->target);
 }
 
 bw_result bw_authorise_release(struct bw_daemon *daemon, struct bw_job *job)
 {
-    const char *rule;
-
     BW_CHECK(job->grant->key != NULL, BW_NOT_PERMITTED, "only a master key's policy can release");
-    return ask_policy(daemon, job, job->grant->key, job->method->use, context_of(job), true, &rule);
+    return ask_policy(daemon, job, job->grant->key, job->method->use, context_of(job), true, &job->grant->rule);
 }
 
 bw_result bw_authorise_target(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key_name *name, struct bw_context context)
@@ -305,21 +317,37 @@ static bool ground_moved(const struct bw_grant *grant)
     return tenant_moved || key_moved(grant->key) || key_moved(grant->target);
 }
 
-/* The same questions to what stands there now. A key that was rotated meanwhile is no reason to refuse. */
-static bw_result check_now(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key *then, const struct bw_key_version *version, unsigned use,
-                           struct bw_context context)
+/* What a key was granted for. */
+struct question {
+    const struct bw_key            *then;
+    const struct bw_key_version    *version;
+    unsigned                        use;       /* 0: a session key came out of it */
+    const struct bw_mechanism_row  *mechanism; /* that such a session key was used with */
+    struct bw_context               context;
+    bool                            release;
+};
+
+static bw_result ask_now(struct bw_daemon *daemon, const struct bw_job *job, const struct question *question, const struct bw_key *now)
 {
-    const struct bw_key *now = NULL;
     const char *rule;
 
-    if (then == NULL)
+    if (question->use == 0)
+        return check_origin(daemon, job, now, question->mechanism);
+    BW_TRY(check_state(now));
+    BW_CHECK(question->version == NULL || question->version->number >= now->minimum_version, BW_KEY_STATE,
+             "version is older than the key's minimum by now");
+    return ask_policy(daemon, job, now, question->use, question->context, question->release, &rule);
+}
+
+/* The same questions to what stands there now. A key that was rotated meanwhile is no reason to refuse. */
+static bw_result check_now(struct bw_daemon *daemon, const struct bw_job *job, const struct question *question)
+{
+    const struct bw_key *now = NULL;
+
+    if (question->then == NULL)
         return bw_success();
-    BW_TRY(find_key(daemon, job, &then->name, &now));
-    bw_result still = check_state(now);
-    if (bw_ok(still) && version != NULL && version->number < now->minimum_version)
-        still = bw_fail(BW_KEY_STATE, "version is older than the key's minimum by now");
-    if (bw_ok(still) && use != 0)
-        still = ask_policy(daemon, job, now, use, context, false, &rule);
+    BW_TRY(find_key(daemon, job, &question->then->name, &now));
+    bw_result still = ask_now(daemon, job, question, now);
     bw_key_unref(now);
     return still;
 }
@@ -345,6 +373,12 @@ bw_result bw_authorise_again(struct bw_daemon *daemon, struct bw_job *job)
     if (!ground_moved(grant))
         return bw_success();
     BW_TRY(check_tenant_now(daemon, job));
-    BW_TRY(check_now(daemon, job, grant->key, grant->version, job->request.sealed.len ? 0 : job->method->use, context_of(job)));
-    return check_now(daemon, job, grant->target, NULL, grant->target_use, grant->target_context);
+    const struct question key = {
+        .then = grant->key, .version = grant->version, .use = job->request.sealed.len ? 0 : job->method->use,
+        .mechanism = job->request.mechanism.row, .context = context_of(job), .release = job->reply.released,
+    };
+    const struct question target = { .then = grant->target, .use = grant->target_use, .context = grant->target_context };
+
+    BW_TRY(check_now(daemon, job, &key));
+    return check_now(daemon, job, &target);
 }

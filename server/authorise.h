@@ -37,7 +37,7 @@ const struct bw_key_version *bw_grant_version(const struct bw_grant *grant);
 bool                         bw_grant_step_back(struct bw_grant *grant);
 const struct bw_key         *bw_grant_target(const struct bw_grant *grant);
 void                         bw_grant_note_use(const struct bw_grant *grant); /* the versions' last use is now */
-const char                  *bw_grant_rule(const struct bw_grant *grant);     /* of the policy that decided; "" when none was asked */
+const char                  *bw_grant_rule(const struct bw_grant *grant);     /* of the policy that decided, or grant/<id>; "" when none was asked */
 void                         bw_grant_free(struct bw_grant *grant);
 
 #endif

@@ -14,12 +14,12 @@ int64_t bw_now_us(void)
 
 /* ---- keys ---- */
 
-static bw_result keep_key(struct bw_daemon *daemon, const struct bw_key *draft, const struct bw_key **ret_key)
+static bw_result keep_key(struct bw_daemon *daemon, const struct bw_key *draft, struct bw_warrant *warrant, const struct bw_key **ret_key)
 {
     BW_AUTO(key) key = NULL;
 
     BW_TRY(bw_key_new(daemon->registry, draft, &key));
-    BW_TRY(bw_store_put_key(daemon->store, key));
+    BW_TRY(bw_store_put_key(daemon->store, key, warrant));
     bw_key_ref(key); /* one for the registry, one for the caller */
     BW_TRY(bw_registry_put_key(daemon->registry, key));
     *ret_key = bw_take(&key);
@@ -31,12 +31,13 @@ static bw_result alter_key(struct bw_daemon *daemon, const struct bw_key *now, c
     struct bw_key draft;
 
     BW_CHECK_AT(change->generation == 0 || change->generation == now->generation, BW_CONFLICT, "generation", "the key has changed meanwhile");
+    BW_CHECK(change->warrant == NULL || change->warrant->generation == now->generation, BW_CONFLICT, "the key is another than was approved");
     bw_key_draft(now, &draft);
     BW_TRY(bw_key_state_next(now->state, change->action, &draft.state));
     draft.generation++;
     if (change->alter != NULL)
         BW_TRY(change->alter(&draft, change->how));
-    return keep_key(daemon, &draft, ret_key);
+    return keep_key(daemon, &draft, change->warrant, ret_key);
 }
 
 bw_result bw_change_key(struct bw_daemon *daemon, const bw_tenant *tenant, const bw_key_id *id, const struct bw_key_change *change,
@@ -53,22 +54,23 @@ bw_result bw_change_key(struct bw_daemon *daemon, const bw_tenant *tenant, const
     return result;
 }
 
-bw_result bw_change_add_key(struct bw_daemon *daemon, const struct bw_key *draft, const struct bw_key **ret_key)
+bw_result bw_change_add_key(struct bw_daemon *daemon, const struct bw_key *draft, struct bw_warrant *warrant, const struct bw_key **ret_key)
 {
     bw_registry_begin_change(daemon->registry);
-    bw_result result = keep_key(daemon, draft, ret_key);
+    bw_result result = keep_key(daemon, draft, warrant, ret_key);
     bw_registry_end_change(daemon->registry);
     return result;
 }
 
 /* ---- tenants ---- */
 
-static bw_result keep_tenant(struct bw_daemon *daemon, const struct bw_tenant_info *draft, const struct bw_tenant_info **ret_tenant)
+static bw_result keep_tenant(struct bw_daemon *daemon, const struct bw_tenant_info *draft, struct bw_warrant *warrant,
+                             const struct bw_tenant_info **ret_tenant)
 {
     BW_AUTO(tenant_info) tenant = NULL;
 
     BW_TRY(bw_tenant_info_new(draft, &tenant));
-    BW_TRY(bw_store_put_tenant(daemon->store, tenant));
+    BW_TRY(bw_store_put_tenant(daemon->store, tenant, warrant));
     bw_tenant_info_ref(tenant);
     BW_TRY(bw_registry_put_tenant(daemon->registry, tenant));
     *ret_tenant = bw_take(&tenant);
@@ -84,7 +86,7 @@ static bw_result alter_tenant(struct bw_daemon *daemon, const struct bw_tenant_i
     bw_tenant_info_draft(now, &draft);
     draft.generation++;
     BW_TRY(change->alter(&draft, change->how));
-    return keep_tenant(daemon, &draft, ret_tenant);
+    return keep_tenant(daemon, &draft, change->warrant, ret_tenant);
 }
 
 bw_result bw_change_tenant(struct bw_daemon *daemon, const bw_tenant *name, const struct bw_tenant_change *change,
@@ -104,7 +106,7 @@ bw_result bw_change_tenant(struct bw_daemon *daemon, const bw_tenant *name, cons
 bw_result bw_change_add_tenant(struct bw_daemon *daemon, const struct bw_tenant_info *draft, const struct bw_tenant_info **ret_tenant)
 {
     bw_registry_begin_change(daemon->registry);
-    bw_result result = keep_tenant(daemon, draft, ret_tenant);
+    bw_result result = keep_tenant(daemon, draft, NULL, ret_tenant);
     bw_registry_end_change(daemon->registry);
     return result;
 }

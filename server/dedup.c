@@ -14,7 +14,7 @@ static const char *const left_out[] = { "request_id", "pin" };
 
 typedef bw_result (*operation_fn)(struct bw_daemon *daemon, struct bw_job *job);
 
-static bw_result ask_without(const struct bw_job *job, struct bw_arena *arena, bw_bytes *ret_bytes)
+bw_result bw_dedup_asked(const struct bw_job *job, struct bw_arena *arena, bw_bytes *ret_bytes)
 {
     const ProtobufCMessageDescriptor *descriptor = job->method->request;
     uint8_t *copy = bw_arena_alloc(arena, descriptor->sizeof_message);
@@ -35,7 +35,7 @@ static bw_result digest_of(const struct bw_job *job, struct bw_arena *arena, uin
     const char *path = job->method->path, *caller = job->caller.spiffe_id;
     bw_bytes request;
 
-    bw_result result = ask_without(job, arena, &request);
+    bw_result result = bw_dedup_asked(job, arena, &request);
     /* each text with its NUL, so that no two ways of putting them together look the same */
     bool done = bw_ok(result) && context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) &&
                 EVP_DigestUpdate(context, path, strlen(path) + 1) && EVP_DigestUpdate(context, caller, strlen(caller) + 1) &&
@@ -48,7 +48,7 @@ static bw_result digest_of(const struct bw_job *job, struct bw_arena *arena, uin
 
 static bw_result run_once(struct bw_daemon *daemon, struct bw_job *job, const uint8_t digest[static 32], operation_fn operation)
 {
-    struct bw_arena *arena  = &job->call->arena;
+    struct bw_arena *arena  = bw_job_arena(job);
     const bw_tenant *tenant = &job->caller.identity.tenant;
     bw_bytes id = { job->request.request_id, sizeof job->request.request_id }, reply;
     bool found;
@@ -68,7 +68,7 @@ bw_result bw_dedup_run(struct bw_daemon *daemon, struct bw_job *job, operation_f
 
     if (!job->request.request_id_given)
         return operation(daemon, job);
-    BW_TRY(digest_of(job, &job->call->arena, digest));
+    BW_TRY(digest_of(job, bw_job_arena(job), digest));
     bw_store_claim_request(daemon->store, &claim);
     bw_result result = run_once(daemon, job, digest, operation);
     bw_store_release_request(daemon->store, &claim);

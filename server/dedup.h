@@ -8,4 +8,8 @@
  * whose caller gave an id take part. BW_REQUEST_REUSED: the id stands for another request, or for another caller's. */
 bw_result bw_dedup_run(struct bw_daemon *daemon, struct bw_job *job, bw_result (*operation)(struct bw_daemon *daemon, struct bw_job *job));
 
+/* What the job asks for, as bytes in the arena: its request without what is no part of that, the request id, and without a
+ * PIN, which nobody keeps. */
+bw_result bw_dedup_asked(const struct bw_job *job, struct bw_arena *arena, bw_bytes *ret_bytes);
+
 #endif

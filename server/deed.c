@@ -24,17 +24,24 @@ static bw_result log_of(struct bw_daemon *daemon, const bw_tenant *name, uint32_
     return bw_success();
 }
 
-bw_result bw_deed_begin(struct bw_daemon *daemon, unsigned operation, const struct bw_key *key, struct bw_record *ret_record)
+bw_result bw_deed_begin_other(struct bw_daemon *daemon, const bw_tenant *tenant, struct bw_record *record)
 {
-    struct bw_record record = { .operation = operation, .has_key = true, .key = key->name.id, .outcome = BW_OUTCOME_INTENT,
-                                .policy_version = key->generation };
     uint64_t index;
 
-    BW_TRY(log_of(daemon, &key->name.tenant, &record.log));
-    BW_TRY(bw_hsm_random(daemon->token, record.request_id, sizeof record.request_id));
-    name_node(daemon, record.principal, sizeof record.principal);
-    BW_TRY(bw_audit_write(daemon->audit, &record, &index));
-    record.intent_index = index + 1;
+    record->outcome = BW_OUTCOME_INTENT;
+    BW_TRY(log_of(daemon, tenant, &record->log));
+    BW_TRY(bw_hsm_random(daemon->token, record->request_id, sizeof record->request_id));
+    name_node(daemon, record->principal, sizeof record->principal);
+    BW_TRY(bw_audit_write(daemon->audit, record, &index));
+    record->intent_index = index + 1;
+    return bw_success();
+}
+
+bw_result bw_deed_begin(struct bw_daemon *daemon, unsigned operation, const struct bw_key *key, struct bw_record *ret_record)
+{
+    struct bw_record record = { .operation = operation, .has_key = true, .key = key->name.id, .policy_version = key->generation };
+
+    BW_TRY(bw_deed_begin_other(daemon, &key->name.tenant, &record));
     *ret_record = record;
     return bw_success();
 }

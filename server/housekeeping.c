@@ -10,6 +10,7 @@
 #include "destruction.h"
 #include "log.h"
 #include "method.h"
+#include "proposal.h"
 #include "recover.h"
 #include "rotation.h"
 #include "store.h"
@@ -27,7 +28,7 @@ static bw_result rotate(struct bw_daemon *daemon, const struct bw_key *key, int6
 
     (void)now_us;
     BW_TRY(bw_deed_begin(daemon, BW_METHOD_NR(RotateKey), key, &record));
-    bw_result result = bw_rotation_run(daemon, &key->name, bw_key_primary(key)->number, &arena, &rotated);
+    bw_result result = bw_rotation_run(daemon, &key->name, bw_key_primary(key)->number, NULL, &arena, &rotated);
     if (bw_ok(result))
         record.key_version = bw_key_primary(rotated)->number;
     bw_key_unref(rotated);
@@ -132,6 +133,9 @@ int64_t bw_housekeeping_run(struct bw_daemon *daemon, int64_t now_us, bw_houseke
     bw_result result = bw_recovery_go_on(daemon, daemon->recovery, NULL);
     if (!bw_ok(result))
         failed(daemon, "recover", NULL, result);
+    result = bw_proposals_expire(daemon, now_us);
+    if (!bw_ok(result))
+        failed(daemon, "expire proposals", NULL, result);
     for (const bw_tenant *after = NULL; bw_registry_tenants(daemon->registry, after, &tenant, 1) == 1; after = &name) {
         name = tenant->name;
         pass.open = tenant->token != NULL;

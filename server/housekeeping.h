@@ -1,4 +1,4 @@
-/* What falls due by itself: the last uses of key versions go to the store, keys whose waiting time is over are destroyed, keys that are old or nearly used up are rotated,
+/* What falls due by itself: the last uses of key versions go to the store, keys whose waiting time is over are destroyed, proposals whose time is over are dropped, keys that are old or nearly used up are rotated,
  * and what waits for an HSM that failed is tried again. A crash loses the last uses of the time since the last pass. */
 #ifndef BW_SERVER_HOUSEKEEPING_H
 #define BW_SERVER_HOUSEKEEPING_H

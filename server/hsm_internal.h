@@ -15,7 +15,7 @@
 
 enum {
     BW_MECHANISM_ROWS = 0
-#define BW_MECH(type, key_type, uses, digest, travels_as, params, least, most, cost) + 1
+#define BW_MECH(type, key_type, uses, digest, travels_as, params, least, most, cost, default_) + 1
 #include "bailiwick/mechanisms.def"
 #undef BW_MECH
     ,

@@ -2,12 +2,14 @@
 
 #include "daemon.h"
 #include "job_record.h"
+#include "proposal.h"
 
 bw_result bw_intent_write(struct bw_daemon *daemon, struct bw_job *job, const bw_key_id *key, uint32_t version)
 {
     struct bw_record *own = &job->entry.record;
     uint64_t index;
 
+    BW_TRY(bw_proposal_check(daemon, job));
     if (key != NULL) {
         own->has_key     = true;
         own->key         = *key;

@@ -1,5 +1,5 @@
 /* What travels through the stages. A call is one RPC as it came; a job is one operation in it: a plain call has one, a
- * Batch has several, each with its own grant, result and record. Everything hangs on the call's arena and is wiped with it. */
+ * Batch has several, each with its own grant, result and record. Everything hangs on arenas that are wiped with the call. */
 #ifndef BW_SERVER_JOB_H
 #define BW_SERVER_JOB_H
 
@@ -16,6 +16,7 @@ struct bw_follow;
 struct bw_grant;
 struct bw_key;
 struct bw_text_pair;
+struct bw_warrant;
 
 /* The other end, as the transport knows it. Filled by listen.c. */
 struct bw_peer {
@@ -54,6 +55,7 @@ struct bw_request {
 struct bw_reply {
     ProtobufCMessage *message;        /* of method->reply, or NULL; its receipt is filled after the commit */
     const char       *home_region;    /* told with BW_WRONG_REGION */
+    const char       *proposal;       /* told with BW_NOT_APPROVED, in hexadecimal */
     bool              released;       /* a session key's value is in it: goes on record as such */
     bw_bytes          authenticated;  /* additional data or encryption context; its keyed hash goes on record */
 };
@@ -66,16 +68,19 @@ struct bw_job {
     struct bw_caller       caller;
     struct bw_request      request;
     struct bw_grant       *grant;     /* stage authorise; freed with the job */
+    struct bw_warrant     *warrant;   /* proposal.h: what the change that follows is to spend, or NULL. In the arena */
     struct bw_reply        reply;
     bw_result              result;
     const char            *stage;     /* name of the last one entered, for the log */
     unsigned               next_stage;
+    bool                   apart;     /* from the call's other jobs, on a worker: takes memory from its own arena, not the call's */
+    struct bw_arena        own_arena; /* cleared with the call */
+    struct bw_job         *next;      /* in the workers' queue */
 };
 
 struct bw_call {
-    struct bw_arena         arena;        /* one thread at a time: a call is never on two */
+    struct bw_arena         arena;        /* one thread at a time: not a worker's when the call has other jobs */
     struct bw_daemon       *daemon;
-    struct bw_call         *next;         /* in the workers' queue */
     const struct bw_method *method;       /* NULL: we have no such */
     bw_bytes                message;      /* the request's bytes */
     struct bw_peer          peer;
@@ -83,7 +88,8 @@ struct bw_call {
     int64_t                 deadline_us;  /* CLOCK_MONOTONIC; INT64_MAX: none */
     atomic_bool             abandoned;    /* the caller hung up: what has not begun need not */
     struct bw_job          *jobs;         size_t job_count;
-    atomic_size_t           unfinished;   /* jobs */
+    atomic_size_t           unrun;        /* jobs whose stages are not over */
+    atomic_size_t           shares;       /* in the reply: two of each job, its runner's and its record's. Who gives back the last one sends */
     /* How the reply leaves. details: google.rpc.Status bytes. Called once; the call is the transport's again. */
     void                  (*send)(struct bw_call *call, bw_result result, bw_bytes details, bw_bytes reply);
 
@@ -94,5 +100,11 @@ struct bw_call {
     void                  (*part_sent)(struct bw_call *call, bool sent);
     void                  (*cut)(struct bw_call *call, bw_result result); /* gives up what is on its way; part_sent hears of it */
 };
+
+/* Where the job's memory comes from. */
+static inline struct bw_arena *bw_job_arena(struct bw_job *job)
+{
+    return job->apart ? &job->own_arena : &job->call->arena;
+}
 
 #endif

@@ -26,6 +26,7 @@ void bw_job_set_outcome(struct bw_job *job)
                      : (int)job->result.code < SERVICE_CODES ? BW_OUTCOME_DENIED
                                                              : BW_OUTCOME_ERROR;
     record->released = bw_ok(job->result) && job->reply.released;
+    (void)snprintf(record->rule, sizeof record->rule, "%s", bw_ok(job->result) && job->grant ? bw_grant_rule(job->grant) : "");
 }
 
 /* A tenant's log holds what its own principals did, and tried with its own keys. Who reaches for another tenant's key, or is

@@ -8,12 +8,12 @@ enum cell {
 };
 
 static const unsigned char table[][BW_KEY_ACTIONS] = {
-    /*                               IMPORT    ENABLE    DISABLE   ROTATE    UPDATE    POLICY    SCHEDULE  CANCEL    DESTROY   */
-    [BW_STATE_PENDING_IMPORT]   = {  ENABLED_, no,       no,       no,       IMPORT__, IMPORT__, DELETION, no,       DESTROYED },
-    [BW_STATE_ENABLED]          = {  no,       ENABLED_, DISABLED, ENABLED_, ENABLED_, ENABLED_, DELETION, no,       DESTROYED },
-    [BW_STATE_DISABLED]         = {  no,       ENABLED_, DISABLED, dis,      DISABLED, DISABLED, DELETION, no,       DESTROYED },
-    [BW_STATE_PENDING_DELETION] = {  no,       no,       no,       no,       no,       no,       DELETION, DISABLED, DESTROYED },
-    [BW_STATE_DESTROYED]        = {  no,       no,       no,       no,       no,       no,       no,       no,       no        },
+    /*                               IMPORT    ENABLE    DISABLE   ROTATE    UPDATE    POLICY    SCHEDULE  CANCEL    DESTROY    PURGE     */
+    [BW_STATE_PENDING_IMPORT]   = {  ENABLED_, no,       no,       no,       IMPORT__, IMPORT__, DELETION, no,       DESTROYED, no        },
+    [BW_STATE_ENABLED]          = {  no,       ENABLED_, DISABLED, ENABLED_, ENABLED_, ENABLED_, DELETION, no,       DESTROYED, no        },
+    [BW_STATE_DISABLED]         = {  no,       ENABLED_, DISABLED, dis,      DISABLED, DISABLED, DELETION, no,       DESTROYED, no        },
+    [BW_STATE_PENDING_DELETION] = {  no,       no,       no,       no,       no,       no,       DELETION, DISABLED, DESTROYED, DESTROYED },
+    [BW_STATE_DESTROYED]        = {  no,       no,       no,       no,       no,       no,       no,       no,       no,        no        },
 };
 
 bw_result bw_key_state_next(enum bw_key_state from, enum bw_key_action action, enum bw_key_state *ret_to)

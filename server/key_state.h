@@ -14,6 +14,7 @@ enum bw_key_action {
     BW_KEY_SCHEDULE,     /* its deletion, or put it off */
     BW_KEY_CANCEL,       /* the deletion */
     BW_KEY_DESTROY,      /* its time has come, or its material is gone */
+    BW_KEY_PURGE,        /* custodians do not wait for that time */
     BW_KEY_ACTIONS
 };
 

@@ -17,6 +17,7 @@
 
 enum {
     DRAIN_MAX         = 128, /* events between two commits: bounds how long the first of them waits */
+    COMMIT_AT         = 16,   /* jobs that are worth a commit of their own, though more may be there */
     POSTED_PER_METHOD = 4,   /* requests posted; each is posted anew before its call is served */
     POSTED_UNKNOWN    = 4,
     TICK_MS           = 100  /* how long other threads' wishes wait at most */
@@ -94,11 +95,13 @@ static void *loop(void *self)
         gpr_timespec tick = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
         event = grpc_completion_queue_next(listener->queue, tick, NULL);
         heed_wishes(listener);
-        while (run_event(&event) && ++drained < DRAIN_MAX)
+        while (run_event(&event) && ++drained < DRAIN_MAX && listener->unflushed < COMMIT_AT)
             event = grpc_completion_queue_next(listener->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
         if (listener->is_closing && event.type == GRPC_QUEUE_TIMEOUT)
             note_quiet(listener);
-        bw_audit_flush(listener->daemon->audit);
+        if (listener->unflushed > 0) /* else what is queued is workers', who know when it is worth a commit */
+            bw_audit_flush(listener->daemon->audit);
+        listener->unflushed = 0;
         bw_log_flush(listener->daemon->log);
     } while (event.type != GRPC_QUEUE_SHUTDOWN);
     return NULL;

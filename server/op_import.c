@@ -78,7 +78,7 @@ bw_result bw_op_get_import_parameters(struct bw_daemon *daemon, struct bw_job *j
     BW_TRY(token_of(job, &token));
     BW_TRY(check_waits(key));
     BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
-    return fill_parameters(daemon, token, key, &job->call->arena, reply);
+    return fill_parameters(daemon, token, key, bw_job_arena(job), reply);
 }
 
 /* ---- ImportKeyMaterial ---- */
@@ -95,7 +95,8 @@ static bw_result import(struct bw_daemon *daemon, struct bw_job *job, struct bw_
                         const struct bw_key **ret_key)
 {
     struct bw_key_version version = { .number = 1, .state = BW_VERSION_PRIMARY, .created_us = bw_now_us() };
-    const struct bw_key_change change = { .action = BW_KEY_IMPORT, .generation = key->generation, .alter = add_first_version, .how = &version };
+    const struct bw_key_change change = { .action = BW_KEY_IMPORT, .generation = key->generation, .alter = add_first_version, .how = &version,
+                                          .warrant = job->warrant };
     char label[BW_KEY_NAME_MAX + 1];
 
     bw_key_name_print(&key->name, label);
@@ -125,7 +126,7 @@ bw_result bw_op_import_key_material(struct bw_daemon *daemon, struct bw_job *job
 {
     const import_request *request = (const void *)job->request.message;
     const struct bw_key *key = bw_grant_key(job->grant), *imported = NULL;
-    struct bw_arena *arena = &job->call->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     import_reply *reply = bw_op_reply(job);
     uint8_t *check = bw_arena_alloc(arena, 3);
     struct bw_token *token;

@@ -5,8 +5,10 @@
 #include "authorise.h"
 #include "change.h"
 #include "daemon.h"
+#include "destruction.h"
 #include "hsm.h"
 #include "intent.h"
+#include "key_grant.h"
 #include "making.h"
 #include "op.h"
 #include "rotation.h"
@@ -25,7 +27,7 @@ static bw_result answer(struct bw_job *job, const struct bw_key *key)
     Bailiwick__V1__CreateKeyReply *reply = bw_op_reply(job);
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return bw_key_message(key, false, &job->call->arena, &reply->key);
+    return bw_key_message(key, false, bw_job_arena(job), &reply->key);
 }
 #define SAME_REPLY(other) \
     _Static_assert(sizeof(Bailiwick__V1__##other##Reply) == sizeof(Bailiwick__V1__CreateKeyReply) && \
@@ -37,15 +39,18 @@ SAME_REPLY(DisableKey);
 SAME_REPLY(ScheduleDeletion);
 SAME_REPLY(CancelDeletion);
 SAME_REPLY(SetKeyPolicy);
+SAME_REPLY(PurgeKey);
 
 static bw_result change(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key_change *what)
 {
     const struct bw_key *key = bw_grant_key(job->grant), *changed = NULL;
+    struct bw_key_change warranted = *what;
     enum bw_key_state next;
 
     BW_TRY(bw_key_state_next(key->state, what->action, &next)); /* no intent for what cannot be */
     BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
-    BW_TRY(bw_change_key(daemon, &key->name.tenant, &key->name.id, what, &changed));
+    warranted.warrant = job->warrant;
+    BW_TRY(bw_change_key(daemon, &key->name.tenant, &key->name.id, &warranted, &changed));
     bw_result result = answer(job, changed);
     bw_key_unref(changed);
     return result;
@@ -90,7 +95,7 @@ static bw_result choose_policy(struct bw_job *job, const char *asked, const char
 {
     if (is_app(job)) {
         BW_CHECK_AT(asked[0] == '\0', BW_NOT_PERMITTED, "policy", "applications set no policies");
-        *ret_text = bw_arena_text(&job->call->arena, "{\"rules\": [{\"name\": \"its owner\", \"principals\": [\"app/%s\"]}]}",
+        *ret_text = bw_arena_text(bw_job_arena(job), "{\"rules\": [{\"name\": \"its owner\", \"principals\": [\"app/%s\"]}]}",
                                   job->caller.identity.principal.text);
         BW_CHECK(*ret_text != NULL, BW_NO_MEMORY, "policy");
         return bw_success();
@@ -119,7 +124,7 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     BW_CHECK_AT((draft->uses & ~draft->spec->uses) == 0, BW_TEMPLATE_INVALID, "uses", "keys of this kind cannot do that");
     BW_TRY(check_origin(request, draft->spec));
     BW_TRY(check_aliases(request->aliases, request->n_aliases));
-    BW_TRY(pairs_of(request->tags, request->n_tags, &job->call->arena, &draft->tags));
+    BW_TRY(pairs_of(request->tags, request->n_tags, bw_job_arena(job), &draft->tags));
     BW_TRY(choose_policy(job, request->policy, &draft->policy_text));
     draft->name.region = daemon->region;
     draft->name.tenant = job->caller.identity.tenant;
@@ -163,7 +168,7 @@ static bw_result announce(struct bw_daemon *daemon, struct bw_job *job, struct b
 
     BW_TRY(rehearse(daemon, draft));
     BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 0));
-    BW_TRY(bw_change_add_key(daemon, draft, &key));
+    BW_TRY(bw_change_add_key(daemon, draft, job->warrant, &key));
     bw_result result = answer(job, key);
     bw_key_unref(key);
     return result;
@@ -178,10 +183,10 @@ static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_ke
     BW_CHECK(token != NULL, BW_TENANT_SEALED, "the tenant has no open token");
     BW_TRY(rehearse(daemon, draft));
     BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 1));
-    BW_TRY(bw_make_version(token, draft->spec, &draft->name, 1, &job->call->arena, &version));
+    BW_TRY(bw_make_version(token, draft->spec, &draft->name, 1, bw_job_arena(job), &version));
     draft->versions      = &version;
     draft->version_count = 1;
-    bw_result result = bw_change_add_key(daemon, draft, &key);
+    bw_result result = bw_change_add_key(daemon, draft, job->warrant, &key);
     if (!bw_ok(result)) {
         (void)bw_hsm_destroy(token, &draft->name.id, 1); /* should that fail too, the next start finds the intent */
         return result;
@@ -219,11 +224,14 @@ bw_result bw_op_create_key(struct bw_daemon *daemon, struct bw_job *job)
 bw_result bw_op_rotate_key(struct bw_daemon *daemon, struct bw_job *job)
 {
     const struct bw_key *granted = bw_grant_key(job->grant), *rotated = NULL;
+    const uint8_t *request_id = job->request.request_id;
     enum bw_key_state next;
 
+    if (bw_rotation_was(granted, request_id))
+        return answer(job, granted); /* of a daemon that died before it kept the answer */
     BW_TRY(bw_key_state_next(granted->state, BW_KEY_ROTATE, &next));
     BW_TRY(bw_intent_write(daemon, job, &granted->name.id, 0));
-    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, &job->call->arena, &rotated));
+    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, request_id, bw_job_arena(job), &rotated));
     job->entry.record.key_version = bw_key_primary(rotated)->number;
     bw_result result = answer(job, rotated);
     bw_key_unref(rotated);
@@ -295,6 +303,22 @@ static bw_result forget_deletion(struct bw_key *draft, const void *how)
 bw_result bw_op_cancel_deletion(struct bw_daemon *daemon, struct bw_job *job)
 {
     return change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_CANCEL, .alter = forget_deletion });
+}
+
+/* The purge is on record when the key's end is in the store. What an HSM that fails leaves of the material is the region's to
+ * destroy, as after a crash. */
+bw_result bw_op_purge_key(struct bw_daemon *daemon, struct bw_job *job)
+{
+    const struct bw_key *key = bw_grant_key(job->grant), *purged = NULL;
+    enum bw_key_state next;
+
+    BW_TRY(bw_key_state_next(key->state, BW_KEY_PURGE, &next));
+    BW_CHECK(bw_grant_tenant(job->grant)->token != NULL, BW_TENANT_SEALED, "the tenant has no open token");
+    BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
+    BW_TRY(bw_destruction_purge(daemon, key, job->warrant, &purged));
+    bw_result result = answer(job, purged);
+    bw_key_unref(purged);
+    return result;
 }
 
 /* ---- UpdateKey, SetKeyPolicy ---- */
@@ -375,7 +399,7 @@ bw_result bw_op_update_key(struct bw_daemon *daemon, struct bw_job *job)
     struct update u = { .request = (const void *)job->request.message };
     struct bw_key rehearsal;
 
-    BW_TRY(pairs_of(u.request->tags, u.request->n_tags, &job->call->arena, &u.tags));
+    BW_TRY(pairs_of(u.request->tags, u.request->n_tags, bw_job_arena(job), &u.tags));
     bw_key_draft(bw_grant_key(job->grant), &rehearsal);
     BW_TRY(update(&rehearsal, &u));
     return change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_UPDATE, .generation = u.request->generation, .alter = update, .how = &u });
@@ -402,7 +426,7 @@ bw_result bw_op_set_key_policy(struct bw_daemon *daemon, struct bw_job *job)
 /* Custodians and auditors see all keys of their tenant; applications those whose policy is about them. */
 static bool may_see(const struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key)
 {
-    return !is_app(job) || bw_policy_concerns(key->policy, &job->caller.identity, &daemon->region);
+    return !is_app(job) || bw_key_concerns(key, &job->caller.identity, &daemon->region, NULL, bw_now_us());
 }
 
 static bw_result find(struct bw_daemon *daemon, struct bw_job *job, const char *alias, const struct bw_key **ret_key)
@@ -431,7 +455,7 @@ bw_result bw_op_get_key(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(find(daemon, job, request->alias, &key));
-    bw_result result = bw_key_message(key, false, &job->call->arena, &reply->key);
+    bw_result result = bw_key_message(key, false, bw_job_arena(job), &reply->key);
     bw_key_unref(key);
     return result;
 }
@@ -453,7 +477,7 @@ static bool is_listed(const struct listing *l, const struct bw_key *key)
         return false;
     if (l->request->usable)
         return key->state == BW_STATE_ENABLED && bw_key_primary(key) != NULL &&
-               bw_policy_concerns(key->policy, &l->job->caller.identity, &l->daemon->region);
+               bw_key_concerns(key, &l->job->caller.identity, &l->daemon->region, NULL, bw_now_us());
     return may_see(l->daemon, l->job, key);
 }
 
@@ -462,7 +486,7 @@ static bw_result list_one(struct listing *l, const struct bw_key *key)
     Bailiwick__V1__Key *message;
 
     if (is_listed(l, key)) {
-        BW_TRY(bw_key_message(key, true, &l->job->call->arena, &message));
+        BW_TRY(bw_key_message(key, true, bw_job_arena(l->job), &message));
         l->bytes += protobuf_c_message_get_packed_size(&message->base) + 8;
         l->full   = l->reply->n_keys == l->limit || (l->bytes > LIST_BYTES && l->reply->n_keys > 0);
         if (l->full)
@@ -506,7 +530,7 @@ static bw_result start_after(const Bailiwick__V1__Page *page, bw_key_id *after, 
 bw_result bw_op_list_keys(struct bw_daemon *daemon, struct bw_job *job)
 {
     struct listing l = { .daemon = daemon, .job = job, .request = (const void *)job->request.message, .reply = bw_op_reply(job) };
-    struct bw_arena *arena = &job->call->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     bool after, more = true;
 
     l.limit = l.request->page && l.request->page->size ? l.request->page->size : BW_PAGE_DEFAULT;

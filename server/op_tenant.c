@@ -51,7 +51,7 @@ static bw_result answer(struct bw_daemon *daemon, struct bw_job *job, const stru
     Bailiwick__V1__CreateTenantReply *reply = bw_op_reply(job);
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, tenant, &job->call->arena, &reply->tenant);
+    return describe(daemon, tenant, bw_job_arena(job), &reply->tenant);
 }
 #define SAME_REPLY(other) \
     _Static_assert(sizeof(Bailiwick__V1__##other##Reply) == sizeof(Bailiwick__V1__CreateTenantReply) && \
@@ -145,7 +145,7 @@ bw_result bw_op_get_tenant(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(find(daemon, job, request->name, &tenant));
-    bw_result result = describe(daemon, tenant, &job->call->arena, &reply->tenant);
+    bw_result result = describe(daemon, tenant, bw_job_arena(job), &reply->tenant);
     bw_tenant_info_unref(tenant);
     return result;
 }
@@ -159,7 +159,7 @@ bw_result bw_op_list_tenants(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__ListTenantsRequest *request = (const void *)job->request.message;
     Bailiwick__V1__ListTenantsReply *reply = bw_op_reply(job);
-    struct bw_arena *arena = &job->call->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     size_t limit = page_size(request->page);
     const struct bw_tenant_info **found = bw_arena_alloc(arena, (limit + 1) * sizeof *found);
     bw_tenant after = { "" };
@@ -249,7 +249,9 @@ static bw_result open_and_activate(struct bw_daemon *daemon, const struct bw_ten
         *ret_active = tenant;
         return bw_success();
     }
-    BW_TRY(bw_tenant_open_token(daemon, &tenant->name, tenant->token_serial, pin, &token));
+    bw_result opened = bw_tenant_open_token(daemon, &tenant->name, tenant->token_serial, pin, &token);
+    BW_CHECK_AT(opened.code != BW_CREDENTIAL_INVALID || pin == NULL, BW_PIN_INCORRECT, "pin", "not the token's PIN"); /* else the operator's file is wrong */
+    BW_TRY(opened);
     BW_TRY(bw_token_hold(token, &holder));
     bw_result result = bw_change_tenant(daemon, &tenant->name, &(struct bw_tenant_change){ .alter = activate, .how = holder }, ret_active);
     bw_token_let_go(holder);
@@ -320,10 +322,13 @@ static bw_result set_policy(struct bw_tenant_info *draft, const void *how)
 static bw_result change_policy(struct bw_daemon *daemon, struct bw_job *job, const struct bw_tenant_info *tenant,
                                const Bailiwick__V1__SetTenantPolicyRequest *request)
 {
-    struct bw_tenant_change change = { .generation = request->generation, .alter = set_policy, .how = request->policy };
+    /* What was asked whether one custodian may is what must still stand: dual control that came meanwhile is not switched off. */
+    struct bw_tenant_change change = { .generation = request->generation ? request->generation : tenant->generation,
+                                       .alter = set_policy, .how = request->policy };
     const struct bw_tenant_info *changed = NULL;
 
     BW_TRY(intend(daemon, job, tenant));
+    change.warrant = job->warrant;
     BW_TRY(bw_change_tenant(daemon, &tenant->name, &change, &changed));
     bw_result result = answer(daemon, job, changed);
     bw_tenant_info_unref(changed);
@@ -403,7 +408,7 @@ static bw_result list_revoked(void *self, const char *spiffe_id, int64_t revoked
 bw_result bw_op_list_revoked(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__ListRevokedRequest *request = (const void *)job->request.message;
-    struct revoked_page page = { .job = job, .arena = &job->call->arena, .reply = bw_op_reply(job), .limit = page_size(request->page) };
+    struct revoked_page page = { .job = job, .arena = bw_job_arena(job), .reply = bw_op_reply(job), .limit = page_size(request->page) };
 
     BW_CHECK(page.reply != NULL, BW_NO_MEMORY, "reply");
     page.reply->revoked = bw_arena_alloc(page.arena, page.limit * sizeof *page.reply->revoked);

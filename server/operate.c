@@ -1,4 +1,5 @@
 /* Stage operate: what was granted is done. */
+#include <assert.h>
 #include <time.h>
 
 #include "audit.h"
@@ -7,6 +8,7 @@
 #include "dedup.h"
 #include "hsm.h"
 #include "stages.h"
+#include "store.h"
 
 static bw_result (*const operations[])(struct bw_daemon *, struct bw_job *) = {
 #define BW_METHOD(number, service, method, snake, who, use, about, effect, cost) [number] = bw_op_##snake,
@@ -69,7 +71,10 @@ bw_result bw_operate(struct bw_daemon *daemon, struct bw_job *job)
     BW_TRY(check_wanted(job));
     BW_TRY(check_log(daemon, job));
     BW_TRY(check_mechanism(daemon, job));
-    if (job->method->effect == BW_EFFECT_CHANGES)
-        return bw_dedup_run(daemon, job, operations[job->method->number]);
-    return operations[job->method->number](daemon, job);
+    if (job->method->effect != BW_EFFECT_CHANGES)
+        return operations[job->method->number](daemon, job);
+    bw_result result = bw_dedup_run(daemon, job, operations[job->method->number]);
+    /* or the same approvals would be good for the same change again */
+    assert(!bw_ok(result) || job->warrant == NULL || job->warrant->spent);
+    return result;
 }

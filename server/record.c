@@ -68,6 +68,7 @@ static essential_message essential_of(const struct bw_record *record, const stru
     m.count          = record->count;
     m.last_us        = record->last_us;
     m.clock_unsure   = stamp->clock_unsure;
+    m.proposal_id    = given(record->proposal, sizeof record->proposal, record->has_proposal);
     return m;
 }
 
@@ -94,6 +95,7 @@ static context_message context_of(const struct bw_record *record, char **names)
     m.context_names   = names;
     m.purpose         = checked(record->purpose);
     m.released        = record->released;
+    m.rule            = checked(record->rule);
     return m;
 }
 
@@ -162,6 +164,7 @@ static bw_result take_essential(const essential_message *m, struct bw_record *re
     BW_TRY(take_fixed(m->event_id, stamp->event_id, sizeof stamp->event_id, &present));
     BW_TRY(take_fixed(m->principal_tag, stamp->principal_tag, sizeof stamp->principal_tag, &present));
     BW_TRY(take_fixed(m->key_id, record->key.bytes, sizeof record->key.bytes, &record->has_key));
+    BW_TRY(take_fixed(m->proposal_id, record->proposal, sizeof record->proposal, &record->has_proposal));
     stamp->time_us         = m->time_us;
     stamp->wall_us         = m->wall_us;
     stamp->clock_unsure    = m->clock_unsure;
@@ -193,6 +196,7 @@ static bw_result take_context(const context_message *m, struct bw_record *record
 {
     BW_TRY(take_fixed(m->aad_tag, record->aad_tag, sizeof record->aad_tag, &record->has_aad_tag));
     BW_TRY(take_text(m->purpose, record->purpose, sizeof record->purpose));
+    BW_TRY(take_text(m->rule, record->rule, sizeof record->rule));
     BW_CHECK(m->n_context_names <= BW_CONTEXT_PAIRS_MAX, BW_DATA_INVALID, "an audit record names too many context keys");
     for (size_t i = 0; i < m->n_context_names; i++)
         record->context_names[i] = m->context_names[i];

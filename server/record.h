@@ -19,6 +19,8 @@ struct bw_record {
     enum bw_outcome outcome;
     enum bw_code    reason;
     uint64_t        policy_version;
+    bool            has_proposal;
+    uint8_t         proposal[BW_PROPOSAL_ID_LEN]; /* of custodians: that this is about, or that it carries out */
     uint64_t        intent_index;    /* of the intent that this closes, plus 1; 0: none */
     uint64_t        count;           /* aggregates; 0: one */
     int64_t         last_us;
@@ -31,6 +33,7 @@ struct bw_record {
     bool            has_aad_tag;
     uint8_t         aad_tag[32];     /* keyed hash */
     char            purpose[64];
+    char            rule[BW_RULE_NAME_MAX + 1]; /* that allowed it; "" when none was asked, or none did */
     const char     *context_names[BW_CONTEXT_PAIRS_MAX]; /* borrowed until the record is written; at most BW_CONTEXT_TEXT_MAX each */
     size_t          context_name_count;
     bool            released;

@@ -171,7 +171,7 @@ static bw_result resolve(struct bw_daemon *daemon, const struct intent *intent, 
     if (record->operation == BW_METHOD_NR(CreateKey) || record->operation == BW_METHOD_NR(RotateKey) ||
         record->operation == BW_METHOD_NR(ImportKeyMaterial))
         result = resolve_making(daemon, intent, tenant, key, ret_outcome);
-    else if (record->operation == BW_DEED_NR(DestroyKey))
+    else if (record->operation == BW_DEED_NR(DestroyKey) || record->operation == BW_METHOD_NR(PurgeKey))
         result = resolve_destruction(tenant, key, ret_outcome);
     else if (key != NULL && key->generation > record->policy_version)
         *ret_outcome = BW_OUTCOME_GRANTED; /* the store has moved on from what the intent saw */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "key_grant.h"
 #include "snapshot.h"
 #include "store.h"
 
@@ -181,13 +182,30 @@ static bw_result load_tenant(void *self, const struct bw_tenant_info *draft)
     return bw_registry_put_tenant(self, tenant);
 }
 
+/* Takes no reference to the grants: the snapshot has its own. */
+static bw_result load_granted_key(struct bw_registry *registry, const struct bw_key *draft, struct bw_key_grant **grants)
+{
+    struct bw_key with_grants, *key;
+
+    bw_key_draft(draft, &with_grants);
+    with_grants.grants = grants;
+    BW_TRY(bw_key_new(registry, &with_grants, &key));
+    return bw_registry_put_key(registry, key);
+}
+
 static bw_result load_key(void *self, const struct bw_key *draft)
 {
-    struct bw_registry *registry = self;
-    struct bw_key *key;
+    struct bw_key_grant *grants[BW_GRANTS_MAX] = { NULL };
+    bw_result result = bw_success();
 
-    BW_TRY(bw_key_new(registry, draft, &key));
-    return bw_registry_put_key(registry, key);
+    BW_CHECK(draft->grant_count <= BW_GRANTS_MAX, BW_STORE_UNAVAILABLE, "a key in the store has too many grants");
+    for (size_t i = 0; i < draft->grant_count && bw_ok(result); i++)
+        result = bw_key_grant_new(draft->grants[i], &grants[i]);
+    if (bw_ok(result))
+        result = load_granted_key(self, draft, grants);
+    for (size_t i = 0; i < draft->grant_count; i++)
+        bw_key_grant_unref(grants[i]);
+    return result;
 }
 
 static bw_result load_revoked(void *self, const char *spiffe_id, int64_t revoked_us)

@@ -13,7 +13,9 @@
 
 #include "bailiwick/mechanism.h"
 #include "bailiwick/names.h"
+#include "tenant_policy.h"
 
+struct bw_key_grant;
 struct bw_policy;
 struct bw_registry;
 struct bw_rules;
@@ -42,6 +44,8 @@ struct bw_key_version {
     bw_bytes              public_key;  /* SubjectPublicKeyInfo, DER; empty for secret keys */
     uint64_t              reserved;    /* of a draft without budget: where the budget starts */
     int64_t               last_used_us; /* of a draft without budget: as the store knew it */
+    bool                  has_made_by;
+    uint8_t               made_by[BW_REQUEST_ID_LEN]; /* the request that rotated the key, so that its retry does not again */
     struct bw_budget     *budget;
 };
 
@@ -71,6 +75,7 @@ struct bw_key {
     uint32_t                   minimum_version; /* older ones are of no use; 0: all are */
     uint64_t                   generation;    /* counts every change */
     struct bw_key_version     *versions;      size_t version_count; /* ascending */
+    struct bw_key_grant      **grants;        size_t grant_count;   /* key_grant.h, oldest first; shared with other snapshots */
 };
 
 /* A snapshot of the draft, with everything it points to in one block; the caller's reference. Compiles policy_text unless
@@ -99,8 +104,8 @@ struct bw_tenant_info {
     char                    token_serial[17];   /* of its HSM token */
     struct bw_token        *token;              /* logged in; NULL while sealed. holder's */
     struct bw_token_holder *holder;             /* frees the token when the last snapshot of the tenant that shares it goes */
-    bool                    apps_own_keys;      /* tenant policy: applications may make keys of their own */
     const char             *policy_text;        /* JSON: tenant_policy.h */
+    struct bw_tenant_policy policy;             /* what it says */
     uint32_t                log;                /* number of its audit log */
     int64_t                 created_us;
     uint64_t                generation;         /* counts changes of the tenant itself */
@@ -111,7 +116,7 @@ struct bw_tenant_info {
 bw_result bw_token_hold(struct bw_token *token, struct bw_token_holder **ret_holder);
 void      bw_token_let_go(struct bw_token_holder *holder); /* NULL is fine */
 
-/* A snapshot of the draft; shares its holder (token is set from it) and sets apps_own_keys from policy_text. */
+/* A snapshot of the draft; shares its holder (token is set from it) and reads policy out of policy_text. */
 bw_result bw_tenant_info_new(const struct bw_tenant_info *draft, struct bw_tenant_info **ret_tenant);
 void bw_tenant_info_draft(const struct bw_tenant_info *tenant, struct bw_tenant_info *ret_draft);
 void bw_tenant_info_ref(const struct bw_tenant_info *tenant);

@@ -144,6 +144,7 @@ void bw_reply_refuse(struct bw_call *call, const struct bw_job *job, bw_result r
     struct bw_refusal_parts parts = {
         .result      = result,
         .home_region = job->reply.home_region,
+        .proposal    = job->reply.proposal,
         .request_id  = bw_bytes_of(job->request.request_id, BW_REQUEST_ID_LEN),
     };
     bw_bytes details;

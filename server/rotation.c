@@ -32,7 +32,7 @@ static bw_result check(const struct bw_key *key, uint32_t from)
     return bw_success();
 }
 
-static bw_result rotate(struct bw_daemon *daemon, struct bw_token *token, const struct bw_key *key, struct bw_arena *arena,
+static bw_result rotate(struct bw_daemon *daemon, struct bw_token *token, const struct bw_key *key, const uint8_t *request_id, struct bw_arena *arena,
                         const struct bw_key **ret_key)
 {
     size_t count = key->version_count;
@@ -43,13 +43,16 @@ static bw_result rotate(struct bw_daemon *daemon, struct bw_token *token, const 
     BW_CHECK(token != NULL, BW_TENANT_SEALED, "the tenant has no open token");
     uint32_t number = key->versions[count - 1].number + 1;
     BW_TRY(bw_make_version(token, key->spec, &key->name, number, arena, &versions[count]));
+    versions[count].has_made_by = request_id != NULL;
+    if (request_id != NULL)
+        memcpy(versions[count].made_by, request_id, sizeof versions[count].made_by);
     bw_result result = bw_change_key(daemon, &key->name.tenant, &key->name.id, &what, ret_key);
     if (!bw_ok(result))
         (void)bw_hsm_destroy(token, &key->name.id, number); /* should that fail too, the next start finds the intent */
     return result;
 }
 
-static bw_result rotate_now(struct bw_daemon *daemon, const struct bw_key_name *name, uint32_t from, struct bw_arena *arena,
+static bw_result rotate_now(struct bw_daemon *daemon, const struct bw_key_name *name, uint32_t from, const uint8_t *request_id, struct bw_arena *arena,
                             const struct bw_key **ret_key)
 {
     const struct bw_tenant_info *tenant = NULL;
@@ -61,19 +64,29 @@ static bw_result rotate_now(struct bw_daemon *daemon, const struct bw_key_name *
     if (bw_ok(result))
         result = check(key, from);
     if (bw_ok(result))
-        result = rotate(daemon, tenant->token, key, arena, ret_key);
+        result = rotate(daemon, tenant->token, key, request_id, arena, ret_key);
     bw_key_unref(key);
     bw_tenant_info_unref(tenant);
     return result;
 }
 
-bw_result bw_rotation_run(struct bw_daemon *daemon, const struct bw_key_name *name, uint32_t from, struct bw_arena *arena,
+bw_result bw_rotation_run(struct bw_daemon *daemon, const struct bw_key_name *name, uint32_t from, const uint8_t *request_id, struct bw_arena *arena,
                           const struct bw_key **ret_key)
 {
     bw_registry_begin_making(daemon->registry);
-    bw_result result = rotate_now(daemon, name, from, arena, ret_key);
+    bw_result result = rotate_now(daemon, name, from, request_id, arena, ret_key);
     bw_registry_end_making(daemon->registry);
     return result;
+}
+
+bool bw_rotation_was(const struct bw_key *key, const uint8_t request_id[static BW_REQUEST_ID_LEN])
+{
+    for (size_t i = 0; i < key->version_count; i++) {
+        const struct bw_key_version *version = &key->versions[i];
+        if (version->has_made_by && version->state != BW_VERSION_DESTROYED && memcmp(version->made_by, request_id, BW_REQUEST_ID_LEN) == 0)
+            return true;
+    }
+    return false;
 }
 
 int64_t bw_rotation_due(const struct bw_key *key, int64_t now_us)

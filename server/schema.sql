@@ -50,6 +50,7 @@ CREATE TABLE key_version (
     public_key BLOB    NOT NULL,
     reserved   INTEGER NOT NULL DEFAULT 0,     -- uses set aside: budget.h
     last_used_us INTEGER NOT NULL DEFAULT 0,   -- as of the last housekeeping
+    made_by    BLOB    NOT NULL DEFAULT x'',   -- id of the request that rotated the key; empty: none
     PRIMARY KEY (key, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -66,6 +67,19 @@ CREATE TABLE key_tag (
     name  TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (key, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE key_grant (
+    id          BLOB    PRIMARY KEY CHECK (length(id) = 16),
+    key         BLOB    NOT NULL REFERENCES key (id),
+    place       INTEGER NOT NULL,              -- among the key's grants: behind what it was made from
+    parent      BLOB    NOT NULL,              -- zero: a custodian's
+    granter     TEXT    NOT NULL,
+    terms       TEXT    NOT NULL,
+    delegations INTEGER NOT NULL,
+    created_us  INTEGER NOT NULL,
+    expires_us  INTEGER NOT NULL,
+    UNIQUE (key, place)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE revoked (
@@ -98,6 +112,29 @@ CREATE TABLE request (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX request_age ON request (kept_us);
 
+-- What custodians propose to each other: proposal.h. A proposal goes when it is carried out, rejected or over.
+CREATE TABLE proposal (
+    tenant     TEXT    NOT NULL REFERENCES tenant (name),
+    id         BLOB    NOT NULL CHECK (length(id) = 16),
+    method     INTEGER NOT NULL,               -- its number in methods.def
+    request    BLOB    NOT NULL,               -- its message, without request id
+    key        BLOB    NOT NULL CHECK (length(key) IN (0, 16)),
+    generation INTEGER NOT NULL,               -- of the key or tenant that it is about, as it was
+    proposer   TEXT    NOT NULL,
+    created_us INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL,
+    PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE approval (
+    tenant      TEXT    NOT NULL,
+    proposal    BLOB    NOT NULL,
+    custodian   TEXT    NOT NULL,
+    approved_us INTEGER NOT NULL,
+    PRIMARY KEY (tenant, proposal, custodian),
+    FOREIGN KEY (tenant, proposal) REFERENCES proposal (tenant, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 -- A store belongs to one region.
 CREATE TRIGGER meta_region_stays BEFORE UPDATE OF only_row, region, made_us ON meta
 BEGIN SELECT RAISE(ABORT, 'a store never changes its region'); END;
@@ -129,7 +166,7 @@ BEGIN SELECT RAISE(ABORT, 'a key never gains a use'); END;
 CREATE TRIGGER key_destroyed_for_good BEFORE UPDATE ON key WHEN OLD.state = 5
 BEGIN SELECT RAISE(ABORT, 'a destroyed key stays destroyed'); END;
 
-CREATE TRIGGER version_stays_what_it_is BEFORE UPDATE OF key, number, created_us, public_key ON key_version
+CREATE TRIGGER version_stays_what_it_is BEFORE UPDATE OF key, number, created_us, public_key, made_by ON key_version
 BEGIN SELECT RAISE(ABORT, 'a key version never changes'); END;
 CREATE TRIGGER version_stays BEFORE DELETE ON key_version
 BEGIN SELECT RAISE(ABORT, 'a key version is never forgotten'); END;
@@ -148,6 +185,9 @@ BEGIN SELECT RAISE(ABORT, 'an alias of another tenant'); END;
 CREATE TRIGGER alias_stays_where_it_is BEFORE UPDATE ON key_alias
 BEGIN SELECT RAISE(ABORT, 'an alias is taken away and given, never moved'); END;
 
+CREATE TRIGGER grant_stays_what_it_is BEFORE UPDATE ON key_grant
+BEGIN SELECT RAISE(ABORT, 'a grant is given and taken away, never changed'); END;
+
 CREATE TRIGGER object_stays_where_it_is BEFORE UPDATE OF tenant, id, class, owner, created_us ON object
 BEGIN SELECT RAISE(ABORT, 'an object never changes tenant or owner'); END;
 
@@ -155,3 +195,11 @@ CREATE TRIGGER revoked_for_good BEFORE UPDATE ON revoked
 BEGIN SELECT RAISE(ABORT, 'who is revoked stays revoked'); END;
 CREATE TRIGGER revoked_stays BEFORE DELETE ON revoked
 BEGIN SELECT RAISE(ABORT, 'who is revoked stays revoked'); END;
+
+-- What was approved is what was proposed, and nobody approves who was revoked.
+CREATE TRIGGER proposal_stays_what_it_is BEFORE UPDATE ON proposal
+BEGIN SELECT RAISE(ABORT, 'a proposal never changes'); END;
+CREATE TRIGGER approval_stays_what_it_is BEFORE UPDATE ON approval
+BEGIN SELECT RAISE(ABORT, 'an approval never changes'); END;
+CREATE TRIGGER approval_is_of_somebody BEFORE INSERT ON approval WHEN EXISTS (SELECT 1 FROM revoked WHERE principal = NEW.custodian)
+BEGIN SELECT RAISE(ABORT, 'who is revoked approves nothing'); END;

@@ -32,11 +32,9 @@ static void run_stages(struct bw_job *job, unsigned end)
 
 /* ---- the end: on record, then out ---- */
 
-static void conclude(struct bw_job *job)
+static void give_share(struct bw_call *call)
 {
-    struct bw_call *call = job->call;
-
-    if (atomic_fetch_sub_explicit(&call->unfinished, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&call->shares, 1, memory_order_acq_rel) == 1)
         bw_reply_send(call);
 }
 
@@ -65,13 +63,13 @@ static void recorded(struct bw_audit_entry *entry, bw_result written)
         job->stage  = "record";
         bw_reply_withhold(&job->reply);
     }
-    conclude(job);
+    give_share(job->call);
 }
 
-static void finish(struct bw_job *job)
+static void hand_in(struct bw_job *job)
 {
     if (!bw_job_is_recorded(job)) {
-        conclude(job);
+        give_share(job->call);
         return;
     }
     bw_job_fill_record(job);
@@ -80,15 +78,17 @@ static void finish(struct bw_job *job)
     bw_audit_put(job->daemon->audit, &job->entry);
 }
 
-/* The last job's end may be the call's, on another thread: nothing of it is touched after that. */
-void bw_serve_resume(struct bw_call *call)
+/* Whoever sees the last job run sees all records of the call in the queue. The runner's share keeps the call there until
+ * then; nothing of it is touched after that. */
+bool bw_serve_resume(struct bw_job *job)
 {
-    struct bw_job *jobs = call->jobs;
+    struct bw_call *call = job->call;
 
-    for (size_t i = 0, count = call->job_count; i < count; i++) {
-        run_stages(&jobs[i], ALL_STAGES);
-        finish(&jobs[i]);
-    }
+    run_stages(job, ALL_STAGES);
+    hand_in(job);
+    bool last = atomic_fetch_sub_explicit(&call->unrun, 1, memory_order_acq_rel) == 1;
+    give_share(call);
+    return last;
 }
 
 /* ---- the beginning ---- */
@@ -102,12 +102,11 @@ static bw_result make_jobs(struct bw_call *call, size_t count)
         jobs[i].daemon = call->daemon;
         jobs[i].call   = call;
         jobs[i].method = call->method ? call->method : &no_method;
-        /* until the caller's own is read, and for the refusals that come before */
-        BW_CHECK(RAND_bytes(jobs[i].request.request_id, BW_REQUEST_ID_LEN) == 1, BW_INTERNAL, "no random bytes");
     }
     call->jobs      = jobs;
     call->job_count = count;
-    atomic_store_explicit(&call->unfinished, count, memory_order_relaxed);
+    atomic_store_explicit(&call->unrun, count, memory_order_relaxed);
+    atomic_store_explicit(&call->shares, 2 * count, memory_order_relaxed);
     return bw_success();
 }
 
@@ -127,49 +126,59 @@ static bw_result expand(struct bw_call *call, const struct bw_job *batch)
     return bw_success();
 }
 
+/* A request that brought no id gets one: its record and its reply or refusal tell it. */
+static void name_request(struct bw_job *job)
+{
+    struct bw_request *request = &job->request;
+
+    if (!request->request_id_given && RAND_bytes(request->request_id, BW_REQUEST_ID_LEN) != 1 && bw_ok(job->result))
+        job->result = bw_fail(BW_INTERNAL, "no random bytes");
+}
+
 static bool is_slow(const struct bw_job *job)
 {
     const struct bw_mechanism_row *mechanism = job->request.mechanism.row;
 
     if (!bw_ok(job->result) || job->method->cost == BW_METHOD_FAST)
         return false;
-    return job->method->cost == BW_METHOD_SLOW || (mechanism != NULL && mechanism->cost == BW_COST_SLOW);
+    return job->method->cost == BW_METHOD_SLOW || (mechanism != NULL && mechanism->cost != BW_COST_FAST);
 }
 
-static bool any_is_slow(const struct bw_call *call)
+/* A worker's job may run beside others of its call, so it takes no memory from the call's arena. */
+static bool leave_to_worker(struct bw_job *job)
 {
-    for (size_t i = 0; i < call->job_count; i++)
-        if (is_slow(&call->jobs[i]))
-            return true;
+    job->own_arena.ceiling = job->call->arena.ceiling;
+    job->apart = true;
+    if (bw_workers_put(job->daemon->workers, job))
+        return true;
+    job->result = bw_fail(BW_OVERLOADED, "the workers' queue is full");
     return false;
 }
 
-static void refuse_rest(struct bw_call *call, bw_result why)
-{
-    for (size_t i = 0; i < call->job_count; i++)
-        if (bw_ok(call->jobs[i].result))
-            call->jobs[i].result = why;
-}
-
-void bw_serve(struct bw_daemon *daemon, struct bw_call *call)
+size_t bw_serve(struct bw_daemon *daemon, struct bw_call *call)
 {
     call->daemon = daemon;
     bw_result made = make_jobs(call, 1);
     if (!bw_ok(made)) {
         call->send(call, made, (bw_bytes){ 0 }, (bw_bytes){ 0 });
-        return;
+        return 0;
     }
     struct bw_job *first = call->jobs;
     run_stages(first, AUTHORISE);
     if (bw_ok(first->result) && first->method->number == BW_METHOD_NR(Batch))
         first->result = expand(call, first);
-    for (size_t i = 0; i < call->job_count; i++)
+    for (size_t i = 0; i < call->job_count; i++) {
         run_stages(&call->jobs[i], OPERATE);
-
-    if (any_is_slow(call)) {
-        if (bw_workers_put(daemon->workers, call))
-            return;
-        refuse_rest(call, bw_fail(BW_OVERLOADED, "the workers' queue is full"));
+        name_request(&call->jobs[i]);
     }
-    bw_serve_resume(call);
+
+    struct bw_job *jobs = call->jobs; /* the call ends with its last job, on whatever thread */
+    size_t ended = 0;
+    for (size_t i = 0, count = call->job_count; i < count; i++) {
+        if (is_slow(&jobs[i]) && leave_to_worker(&jobs[i]))
+            continue;
+        (void)bw_serve_resume(&jobs[i]); /* our caller flushes */
+        ended++;
+    }
+    return ended;
 }

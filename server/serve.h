@@ -5,11 +5,13 @@
 #include "job.h"
 
 /* Takes a call that listen.c filled (method, message, peer, started, deadline, send) to its end. Runs stages where they may
- * run; what is slow goes to a worker, a Batch as a whole. Does not commit: the caller flushes the audit log when it has
- * handed in all that was there. */
-void bw_serve(struct bw_daemon *daemon, struct bw_call *call);
+ * run; what is slow goes to workers, each operation of a Batch for itself. Does not commit: the caller flushes the audit log
+ * when it has handed in all that was there.
+ * Tells how many jobs it ended here: their records wait for the flush. */
+size_t bw_serve(struct bw_daemon *daemon, struct bw_call *call);
 
-/* Goes on with a call on a worker, which flushes the audit log afterwards. */
-void bw_serve_resume(struct bw_call *call);
+/* Ends a job, on a worker. true: it was the last of its call to run, so the log is to be flushed; until then nobody waits for
+ * the records of the others alone. */
+bool bw_serve_resume(struct bw_job *job);
 
 #endif

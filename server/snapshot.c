@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hsm.h"
+#include "key_grant.h"
 #include "tenant_policy.h"
 
 /* Runs twice over the same fields: without a block it measures, with one it copies. */
@@ -71,6 +72,11 @@ static void pack_versions(struct packer *packer, const struct bw_key *draft, str
     key->versions = versions;
 }
 
+static void pack_grants(struct packer *packer, const struct bw_key *draft, struct bw_key *key)
+{
+    key->grants = pack(packer, draft->grants, draft->grant_count * sizeof *key->grants, _Alignof(struct bw_key_grant *));
+}
+
 static void pack_key(struct packer *packer, const struct bw_key *draft, struct bw_key *key)
 {
     key->label       = pack_text(packer, draft->label);
@@ -80,6 +86,7 @@ static void pack_key(struct packer *packer, const struct bw_key *draft, struct b
     pack_aliases(packer, draft, key);
     pack_tags(packer, draft, key);
     pack_versions(packer, draft, key);
+    pack_grants(packer, draft, key);
 }
 
 /* ---- budgets ---- */
@@ -144,6 +151,8 @@ bw_result bw_key_pack(const struct bw_key *draft, struct bw_rules *rules, struct
     atomic_init(&key->references, 1);
     packer = (struct packer){ (uint8_t *)key, sizeof *key };
     pack_key(&packer, draft, key);
+    for (size_t i = 0; i < key->grant_count; i++)
+        bw_key_grant_ref(key->grants[i]);
     key->rules       = rules;
     key->policy      = rules->policy;
     key->policy_text = rules->text;
@@ -169,6 +178,8 @@ void bw_key_unref(const struct bw_key *borrowed)
         return;
     for (size_t i = 0; i < key->version_count; i++)
         let_budget_go(key->versions[i].budget);
+    for (size_t i = 0; i < key->grant_count; i++)
+        bw_key_grant_unref(key->grants[i]);
     bw_rules_unref(key->rules);
     free(key);
 }
@@ -253,7 +264,7 @@ bw_result bw_tenant_info_new(const struct bw_tenant_info *draft, struct bw_tenan
     bw_tenant_info_draft(draft, tenant);
     atomic_init(&tenant->references, 1);
     tenant->policy_text   = memcpy(tenant + 1, draft->policy_text, policy_len + 1);
-    tenant->apps_own_keys = policy.apps_own_keys;
+    tenant->policy        = policy;
     tenant->token         = tenant->holder ? tenant->holder->token : NULL;
     if (tenant->holder != NULL)
         atomic_fetch_add(&tenant->holder->references, 1);

@@ -1,6 +1,7 @@
-/* Keys with their versions, aliases and tags: rows to drafts and back. */
+/* Keys with their versions, aliases, tags and grants: rows to drafts and back. */
 #include <string.h>
 
+#include "key_grant.h"
 #include "store_sql.h"
 
 /* ---- writing ---- */
@@ -32,7 +33,8 @@ static bw_result put_versions(struct bw_store *store, const struct bw_key *key)
         const struct bw_key_version *version = &key->versions[i];
         BW_TRY(bw_query_run(store, BW_SQL_PUT_VERSION,
                           BW_SQL_VALUES(bw_query_id(key->name.id.bytes), bw_query_number(version->number), bw_query_number(version->state),
-                                        bw_query_number(version->created_us), bw_query_blob(version->public_key)), NULL));
+                                        bw_query_number(version->created_us), bw_query_blob(version->public_key),
+                                        bw_query_blob(bw_bytes_of(version->made_by, version->has_made_by ? sizeof version->made_by : 0))), NULL));
     }
     return bw_success();
 }
@@ -59,20 +61,43 @@ static bw_result put_tags(struct bw_store *store, const struct bw_key *key)
     return bw_success();
 }
 
+struct written { const struct bw_key *key; const struct bw_warrant *warrant; };
+static bw_result put_grants(struct bw_store *store, const struct bw_key *key)
+{
+    BW_TRY(bw_query_run(store, BW_SQL_CLEAR_GRANTS, BW_SQL_VALUES(bw_query_id(key->name.id.bytes)), NULL));
+    for (size_t i = 0; i < key->grant_count; i++) {
+        const struct bw_key_grant *grant = key->grants[i];
+        bw_result result = bw_query_run(store, BW_SQL_ADD_GRANT,
+                                        BW_SQL_VALUES(bw_query_id(grant->id), bw_query_id(key->name.id.bytes), bw_query_count(i), bw_query_id(grant->parent),
+                                                      bw_query_text(grant->granter), bw_query_text(grant->terms), bw_query_number(grant->delegations),
+                                                      bw_query_number(grant->created_us), bw_query_number(grant->expires_us)), NULL);
+        BW_CHECK_AT(result.code != BW_ALREADY_EXISTS, BW_REQUEST_REUSED, "request_id", "it made a grant on another key");
+        BW_TRY(result);
+    }
+    return bw_success();
+}
+
 static bw_result put_key(struct bw_store *store, const void *what)
 {
-    const struct bw_key *key = what;
+    const struct written *written = what;
+    const struct bw_key  *key     = written->key;
 
+    BW_TRY(bw_warrant_spend(store, written->warrant));
     BW_TRY(put_row(store, key));
     BW_TRY(put_versions(store, key));
     BW_TRY(put_aliases(store, key));
     BW_TRY(put_tags(store, key));
+    BW_TRY(put_grants(store, key));
     return bw_query_run(store, BW_SQL_TOUCH_TENANT, BW_SQL_VALUES(bw_query_text(key->name.tenant.text)), NULL);
 }
 
-bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key)
+bw_result bw_store_put_key(struct bw_store *store, const struct bw_key *key, struct bw_warrant *warrant)
 {
-    return bw_store_change(store, put_key, key);
+    bw_result result = bw_store_change(store, put_key, &(struct written){ key, warrant });
+
+    if (warrant != NULL)
+        warrant->spent = bw_ok(result);
+    return result;
 }
 
 struct reservation { const bw_key_id *key; uint32_t version; uint64_t up_to; };
@@ -124,6 +149,10 @@ static bw_result read_version(struct bw_store *store, struct bw_arena *arena, vo
     version->created_us = bw_query_get_number(store, BW_SQL_VERSIONS_OF, 2);
     version->reserved   = (uint64_t)bw_query_get_number(store, BW_SQL_VERSIONS_OF, 4);
     version->last_used_us = bw_query_get_number(store, BW_SQL_VERSIONS_OF, 5);
+    bw_bytes made_by = bw_query_get_bytes(store, BW_SQL_VERSIONS_OF, 6);
+    version->has_made_by = made_by.len == sizeof version->made_by;
+    if (version->has_made_by)
+        memcpy(version->made_by, made_by.data, made_by.len);
     return bw_query_copy_bytes(store, BW_SQL_VERSIONS_OF, 3, arena, &version->public_key);
 }
 
@@ -140,9 +169,36 @@ static bw_result read_tag(struct bw_store *store, struct bw_arena *arena, void *
     return bw_query_copy_text(store, BW_SQL_TAGS_OF, 1, arena, &tag->value);
 }
 
+static bw_result read_grant_id(struct bw_store *store, int column, uint8_t id[static 16])
+{
+    bw_bytes bytes = bw_query_get_bytes(store, BW_SQL_GRANTS_OF, column);
+
+    BW_CHECK(bytes.len == 16, BW_STORE_UNAVAILABLE, "a grant id in the store is damaged");
+    memcpy(id, bytes.data, 16);
+    return bw_success();
+}
+
+static bw_result read_grant(struct bw_store *store, struct bw_arena *arena, void *item)
+{
+    struct bw_key_grant **ret_draft = item, *draft = bw_arena_alloc(arena, sizeof *draft);
+    const enum bw_store_sql sql = BW_SQL_GRANTS_OF;
+
+    BW_CHECK(draft != NULL, BW_NO_MEMORY, "a grant of the store");
+    BW_TRY(read_grant_id(store, 0, draft->id));
+    BW_TRY(read_grant_id(store, 1, draft->parent));
+    BW_TRY(bw_query_copy_text(store, sql, 2, arena, &draft->granter));
+    BW_TRY(bw_query_copy_text(store, sql, 3, arena, &draft->terms));
+    draft->delegations = (uint32_t)bw_query_get_number(store, sql, 4);
+    draft->created_us  = bw_query_get_number(store, sql, 5);
+    draft->expires_us  = bw_query_get_number(store, sql, 6);
+    *ret_draft = draft;
+    return bw_success();
+}
+
 static const struct list_kind versions_of = { BW_SQL_VERSIONS_OF, sizeof(struct bw_key_version), read_version };
 static const struct list_kind aliases_of  = { BW_SQL_ALIASES_OF,  sizeof(const char *),          read_alias };
 static const struct list_kind tags_of     = { BW_SQL_TAGS_OF,     sizeof(struct bw_text_pair),   read_tag };
+static const struct list_kind grants_of   = { BW_SQL_GRANTS_OF,   sizeof(struct bw_key_grant *), read_grant };
 
 static bw_result read_rows(struct bw_store *store, const struct list_kind *kind, struct bw_arena *arena, void **ret_items, size_t *ret_count)
 {
@@ -182,14 +238,16 @@ static bw_result read_list(struct bw_store *store, const struct list_kind *kind,
 
 static bw_result read_lists(struct bw_store *store, struct bw_arena *arena, struct bw_key *draft)
 {
-    void *versions, *aliases, *tags;
+    void *versions, *aliases, *tags, *grants;
 
     BW_TRY(read_list(store, &versions_of, &draft->name.id, arena, &versions, &draft->version_count));
     BW_TRY(read_list(store, &aliases_of, &draft->name.id, arena, &aliases, &draft->alias_count));
     BW_TRY(read_list(store, &tags_of, &draft->name.id, arena, &tags, &draft->tag_count));
+    BW_TRY(read_list(store, &grants_of, &draft->name.id, arena, &grants, &draft->grant_count));
     draft->versions = versions;
     draft->aliases  = aliases;
     draft->tags     = tags;
+    draft->grants   = grants;
     return bw_success();
 }
 

@@ -56,6 +56,9 @@ bw_bytes    bw_query_get_bytes(struct bw_store *store, enum bw_store_sql sql, in
 bw_result   bw_query_copy_text(struct bw_store *store, enum bw_store_sql sql, int column, struct bw_arena *arena, const char **ret_text);
 bw_result   bw_query_copy_bytes(struct bw_store *store, enum bw_store_sql sql, int column, struct bw_arena *arena, bw_bytes *ret_bytes);
 
+/* In the transaction of the change that a warrant is for; NULL: it takes none. BW_NOT_APPROVED. */
+bw_result bw_warrant_spend(struct bw_store *store, const struct bw_warrant *warrant);
+
 /* Runs the body under the lock in a transaction, which stands when the body succeeds. */
 typedef bw_result (*bw_store_body_fn)(struct bw_store *store, const void *what);
 bw_result bw_store_change(struct bw_store *store, bw_store_body_fn body, const void *what);

@@ -11,11 +11,15 @@ static bw_result add_tenant(struct bw_store *store, const struct bw_tenant_info 
                                     bw_query_number(tenant->log), bw_query_number(tenant->created_us)), NULL);
 }
 
+struct written { const struct bw_tenant_info *tenant; const struct bw_warrant *warrant; };
+
 static bw_result put_tenant(struct bw_store *store, const void *what)
 {
-    const struct bw_tenant_info *tenant = what;
+    const struct written *written = what;
+    const struct bw_tenant_info *tenant = written->tenant;
     int changed;
 
+    BW_TRY(bw_warrant_spend(store, written->warrant));
     if (tenant->generation == 1)
         return add_tenant(store, tenant);
     BW_TRY(bw_query_run(store, BW_SQL_SET_TENANT,
@@ -25,9 +29,13 @@ static bw_result put_tenant(struct bw_store *store, const void *what)
     return bw_success();
 }
 
-bw_result bw_store_put_tenant(struct bw_store *store, const struct bw_tenant_info *tenant)
+bw_result bw_store_put_tenant(struct bw_store *store, const struct bw_tenant_info *tenant, struct bw_warrant *warrant)
 {
-    return bw_store_change(store, put_tenant, tenant);
+    bw_result result = bw_store_change(store, put_tenant, &(struct written){ tenant, warrant });
+
+    if (warrant != NULL)
+        warrant->spent = bw_ok(result);
+    return result;
 }
 
 static bw_result read_tenant(struct bw_store *store, struct bw_tenant_info *draft)

@@ -5,7 +5,7 @@
  *                         the listener still lives
  * listener     1          the gRPC completion queue: drains all its events, runs the stages of what is FAST, then flushes
  *                         the audit log once for all of them    the queue; the audit log's commit
- * worker       workers    a call at a time, a Batch as a whole  the HSM, the store, the audit log's commit
+ * worker       workers    a job at a time                       the HSM, the store, the audit log's commit
  * vitals       1          what health says                      the HSM, the store
  * indexer      1          the query index, the logs' trees      its own database
  * follower     1          the streams of the log: gives each   the index
@@ -16,8 +16,9 @@
  * gRPC's own   a few      sockets; let go of replies' bytes,    the files of [tls] being read anew
  *                         which frees the call; ask for certificates in handshakes
  *
- * Data crosses threads by handing over ownership: a call belongs to the listener, then to one worker, then to whoever
- * flushes the log and finds its last job on record, then to gRPC, whose last slice of it frees it. Lock order, outermost first; no lock is held over a call into another module that is not below it:
+ * Data crosses threads by handing over ownership: a call and its jobs belong to the listener, then a slow job to one worker,
+ * then the call to whoever gives back the last share in it, as its jobs are over and on record, then to gRPC, whose last
+ * slice of it frees it. Lock order, outermost first; no lock is held over a call into another module that is not below it:
  *   recovery, making, changes, store, registry (write), hsm token, audit queue, registry (read), hsm session, worker queue, trust, log
  * making and changes are the registry's: who adds key material, who changes a key or tenant. Making alone is held over the
  * HSM's work. Nobody holds a lock while he calls bw_audit_flush or bw_audit_write, but for recovery, which nothing that

@@ -32,6 +32,7 @@ struct bw_listener {
     size_t                 in_flight;         /* calls whose memory is in use */
     atomic_bool            wants_serving, wants_closing; /* by other threads */
     bool                   serving, is_closing;          /* what became of it */
+    size_t                 unflushed;         /* jobs that ended since the last commit */
     struct bw_stream      *streams;
     size_t                 stream_count;
 };

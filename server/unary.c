@@ -55,6 +55,8 @@ static void release(void *self)
     if (atomic_fetch_sub_explicit(&unary->references, 1, memory_order_acq_rel) != 1)
         return;
     struct bw_listener *listener = unary->listener;
+    for (size_t i = 0; i < unary->call.job_count; i++)
+        bw_arena_clear(&unary->call.jobs[i].own_arena);
     bw_arena_clear(&unary->call.arena);
     grpc_slice_unref(unary->message);
     grpc_auth_context_release(unary->peer);
@@ -292,7 +294,7 @@ static void begin(struct acceptor *acceptor)
     else if (!readable)
         refuse(unary, bw_fail(BW_BAD_ARGUMENT, "compressed requests are not read"));
     else
-        bw_serve(listener->daemon, &unary->call);
+        listener->unflushed += bw_serve(listener->daemon, &unary->call);
 }
 
 static void free_acceptor(struct acceptor *acceptor)

@@ -12,7 +12,7 @@ struct bw_workers {
     struct bw_daemon *daemon;
     pthread_mutex_t   lock;            /* over the queue */
     pthread_cond_t    filled;
-    struct bw_call   *first, **last;   /* singly linked by call->next */
+    struct bw_job    *first, **last;   /* singly linked by job->next */
     unsigned          waiting, queue_max;
     bool              stopping;
     unsigned          count;
@@ -20,44 +20,45 @@ struct bw_workers {
 };
 
 /* NULL: nothing is left and the workers are to stop. */
-static struct bw_call *take_call(struct bw_workers *workers)
+static struct bw_job *take_job(struct bw_workers *workers)
 {
     (void)pthread_mutex_lock(&workers->lock);
     while (workers->first == NULL && !workers->stopping)
         (void)pthread_cond_wait(&workers->filled, &workers->lock);
-    struct bw_call *call = workers->first;
-    if (call != NULL) {
-        workers->first = call->next;
+    struct bw_job *job = workers->first;
+    if (job != NULL) {
+        workers->first = job->next;
         workers->waiting--;
         if (workers->first == NULL)
             workers->last = &workers->first;
     }
     (void)pthread_mutex_unlock(&workers->lock);
-    return call;
+    return job;
 }
 
 static void *work(void *self)
 {
     struct bw_workers *workers = self;
-    struct bw_call *call;
+    struct bw_job *job;
 
     (void)pthread_setname_np(pthread_self(), "bw-worker");
-    while ((call = take_call(workers)) != NULL) {
-        bw_serve_resume(call);
+    while ((job = take_job(workers)) != NULL) {
+        if (!bw_serve_resume(job))
+            continue;
         bw_audit_flush(workers->daemon->audit);
         bw_log_flush(workers->daemon->log);
     }
     return NULL;
 }
 
-bool bw_workers_put(struct bw_workers *workers, struct bw_call *call)
+bool bw_workers_put(struct bw_workers *workers, struct bw_job *job)
 {
-    call->next = NULL;
+    job->next = NULL;
     (void)pthread_mutex_lock(&workers->lock);
     bool taken = workers->waiting < workers->queue_max;
     if (taken) {
-        *workers->last = call;
-        workers->last  = &call->next;
+        *workers->last = job;
+        workers->last  = &job->next;
         workers->waiting++;
         (void)pthread_cond_signal(&workers->filled);
     }

@@ -64,7 +64,7 @@ static void print_commands(FILE *to, const char *family)
     (void)fprintf(to, "\nbailiwick COMMAND --help tells a command's options; bailiwick(1) tells everything.\n");
 }
 
-/* moves *words past the command's one or two words */
+/* moves *words past the command's words */
 static const struct command *find_command(char *const **words)
 {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {

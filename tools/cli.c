@@ -164,6 +164,7 @@ enum bw_exit bw_cli_report(const struct bw_cli *cli, bw_result result)
         tell("reason", bw_code_row(result.code)->name);
     tell("field", server_said ? cli->refusal.field : result.field);
     tell("home", cli->refusal.home_region);
+    tell("proposal", cli->refusal.proposal);
     tell_request(cli);
     tell("to do", advice.what_to_do);
     return advice.exit;

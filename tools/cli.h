@@ -12,7 +12,8 @@ enum bw_exit {
     BW_EXIT_UNREACHABLE = 3,  /* the region cannot be reached or cannot serve now: try again later */
     BW_EXIT_CONFIG      = 4,  /* configuration, certificate or key; doctor found a fault */
     BW_EXIT_FAILED      = 5,  /* something broke, here or there */
-    BW_EXIT_FORKED      = 6   /* a log does not go on from the caller's last checkpoint: evidence against the region */
+    BW_EXIT_FORKED      = 6,  /* a log does not go on from the caller's last checkpoint: evidence against the region */
+    BW_EXIT_WAITING     = 7   /* kept as a proposal, for more custodians to approve */
 };
 
 /* All zero is a run that has not begun. */

@@ -7,7 +7,6 @@
 #include "cmd_common.h"
 #include "head.h"
 #include "message_json.h"
-#include "moment.h"
 
 enum { OPERATIONS_MAX = 64 };
 
@@ -34,19 +33,6 @@ static const struct bw_column columns[] = {
     { "OUTCOME", "essential.outcome" }, { "REASON",    "essential.reason"    }, { "KEY",       "essential.key_id"    },
     { "CALLER",  "who.principal"     }, { "FROM",      "who.address"         }, { 0 }
 };
-
-static bw_result read_time(struct bw_cli *cli, const char *option, int64_t *ret_us)
-{
-    const char *text = bw_args_text(&cli->args, option);
-
-    *ret_us = 0;
-    if (text == NULL)
-        return bw_success();
-    bw_cli_about(cli, "--%s %s", option, text);
-    BW_TRY(bw_moment_parse(text, bw_moment_now(), ret_us));
-    cli->about[0] = '\0';
-    return bw_success();
-}
 
 /* misspelt, it would silently match nothing */
 static bw_result check_operations(struct bw_cli *cli, char *const *operations, size_t count)
@@ -82,8 +68,8 @@ static bw_result read_request(struct bw_cli *cli, Bailiwick__V1__QueryRequest *r
     BW_TRY(bw_cmd_texts(cli, "operation", OPERATIONS_MAX, &request->operations, &request->n_operations));
     BW_TRY(check_operations(cli, request->operations, request->n_operations));
     BW_TRY(bw_cmd_enums(cli, "outcome", &bailiwick__v1__outcome__descriptor, &outcomes, &request->n_outcomes));
-    BW_TRY(read_time(cli, "from", &request->from_us));
-    BW_TRY(read_time(cli, "to", &request->to_us));
+    BW_TRY(bw_cmd_time(cli, "from", &request->from_us));
+    BW_TRY(bw_cmd_time(cli, "to", &request->to_us));
     BW_TRY(read_index(cli, &request->from_index));
     BW_TRY(bw_cmd_hex(cli, "request-id", BW_REQUEST_ID_LEN, &request->of_request_id));
     request->outcomes     = (Bailiwick__V1__Outcome *)(void *)outcomes;

@@ -8,6 +8,7 @@
 #include "bailiwick/v1/keys.pb-c.h"
 #include "file.h"
 #include "message_json.h"
+#include "moment.h"
 
 char *bw_cmd_text(const struct bw_cli *cli, const char *option)
 {
@@ -62,6 +63,17 @@ bw_result bw_cmd_list(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMes
     return bw_success();
 }
 
+bw_result bw_cmd_call_and_list(struct bw_cli *cli, enum bw_method_nr method, ProtobufCMessage *request, const char *rows,
+                               const struct bw_column *columns)
+{
+    struct bw_table   table = bw_table_for(cli, columns);
+    ProtobufCMessage *reply;
+    char             *token;
+
+    BW_TRY(bw_cli_call(cli, method, request, &reply));
+    return print_page(cli, reply, rows, &table, &token);
+}
+
 bw_result bw_cmd_key_name(struct bw_cli *cli, const char *name_or_alias, char **ret_name)
 {
     Bailiwick__V1__GetKeyRequest request = BAILIWICK__V1__GET_KEY_REQUEST__INIT;
@@ -93,6 +105,19 @@ bw_result bw_cmd_number(struct bw_cli *cli, const char *option, uint32_t most, u
     BW_CHECK(text[0] >= '0' && text[0] <= '9' && *end == '\0', BW_BAD_ARGUMENT, "not a number");
     BW_CHECK(number <= most, BW_BAD_ARGUMENT, "more than may be asked for");
     *ret_number = (uint32_t)number;
+    return bw_success();
+}
+
+bw_result bw_cmd_time(struct bw_cli *cli, const char *option, int64_t *ret_us)
+{
+    const char *text = bw_args_text(&cli->args, option);
+
+    *ret_us = 0;
+    if (text == NULL)
+        return bw_success();
+    bw_cli_about(cli, "--%s %s", option, text);
+    BW_TRY(bw_moment_parse(text, bw_moment_now(), ret_us));
+    cli->about[0] = '\0';
     return bw_success();
 }
 
@@ -183,5 +208,11 @@ bw_result bw_cmd_load_text(struct bw_cli *cli, const char *path, size_t most, ch
     *ret_text = bw_arena_copy(&cli->arena, bw_bytes_of(bytes, len));
     BW_CHECK(*ret_text != NULL, BW_NO_MEMORY, "file");
     cli->about[0] = '\0';
+    return bw_success();
+}
+
+bw_result bw_cmd_print_text(const char *text)
+{
+    BW_CHECK(fputs(text, stdout) >= 0, BW_INTERNAL, "standard output cannot be written");
     return bw_success();
 }

@@ -222,13 +222,49 @@ bw_result bw_cmd_key_cancel_deletion(struct bw_cli *cli)
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(CancelDeletion), &request.base);
 }
 
-const struct bw_option bw_cmd_key_policy_options[] = { { 0 } };
+const struct bw_option bw_cmd_key_purge_options[] = {
+    { "yes", BW_OPTION_FLAG, NULL, "do not ask back" },
+    { 0 }
+};
 
-bw_result bw_cmd_key_policy(struct bw_cli *cli)
+bw_result bw_cmd_key_purge(struct bw_cli *cli)
+{
+    Bailiwick__V1__PurgeKeyRequest request = BAILIWICK__V1__PURGE_KEY_REQUEST__INIT;
+    const char *question = bw_arena_text(&cli->arena, "Destroy key %s, and with it all that it encrypts, for good?", cli->args.operands[0]);
+
+    BW_CHECK(question != NULL, BW_NO_MEMORY, "question");
+    BW_TRY(bw_cli_confirm(cli, question));
+    BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &request.name));
+    return bw_cmd_call_and_show(cli, BW_METHOD_NR(PurgeKey), &request.base);
+}
+
+const struct bw_option bw_cmd_key_policy_get_options[] = { { 0 } };
+
+bw_result bw_cmd_key_policy_get(struct bw_cli *cli)
+{
+    Bailiwick__V1__GetKeyRequest request = BAILIWICK__V1__GET_KEY_REQUEST__INIT;
+    ProtobufCMessage *reply;
+
+    BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &request.name));
+    BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetKey), &request.base, &reply));
+    const Bailiwick__V1__Key *key = ((const Bailiwick__V1__GetKeyReply *)(const void *)reply)->key;
+    BW_CHECK(key != NULL, BW_PROTOCOL_BROKEN, "the reply holds no key");
+    return bw_cmd_print_text(key->policy);
+}
+
+const struct bw_option bw_cmd_key_policy_set_options[] = {
+    { "generation", BW_OPTION_TEXT, "NUMBER", "only if the key is still of it ('key show' tells); else whatever it is" },
+    { 0 }
+};
+
+bw_result bw_cmd_key_policy_set(struct bw_cli *cli)
 {
     Bailiwick__V1__SetKeyPolicyRequest request = BAILIWICK__V1__SET_KEY_POLICY_REQUEST__INIT;
+    uint32_t generation;
 
+    BW_TRY(bw_cmd_number(cli, "generation", UINT32_MAX, &generation));
     BW_TRY(bw_cmd_load_text(cli, cli->args.operands[1], POLICY_MAX, &request.policy));
     BW_TRY(bw_cmd_key_name(cli, cli->args.operands[0], &request.name));
+    request.generation = generation;
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(SetKeyPolicy), &request.base);
 }

@@ -29,6 +29,12 @@ static json_t *name_of_code(const void *value)
     return (uint32_t)row->code == number ? json_string(row->name) : json_integer(number);
 }
 
+/* 0: nothing was refused */
+static json_t *name_of_refusal(const void *value)
+{
+    return *(const uint32_t *)value ? name_of_code(value) : NULL;
+}
+
 static json_t *name_of_mechanism(const void *value)
 {
     uint32_t number = *(const uint32_t *)value;
@@ -95,10 +101,18 @@ static const struct { const ProtobufCMessageDescriptor *message; const char *fie
     { &bailiwick__v1__record_essential__descriptor, "operation",  name_of_operation    },
     { &bailiwick__v1__record_essential__descriptor, "reason",     name_of_code      },
     { &bailiwick__v1__record_essential__descriptor, "mechanism",  name_of_mechanism },
+    { &bailiwick__v1__policy_count__descriptor,     "operation",  name_of_operation },
+    { &bailiwick__v1__policy_example__descriptor,   "operation",  name_of_operation },
+    { &bailiwick__v1__policy_example__descriptor,   "mechanism",  name_of_mechanism },
+    { &bailiwick__v1__policy_example__descriptor,   "reason",     name_of_refusal   },
+    { &bailiwick__v1__grant__descriptor,            "terms",      json_inside       },
     { &bailiwick__v1__key_version__descriptor,      "public_key", pem_public_key    },
     { &bailiwick__v1__object__descriptor,           "value",      pem_certificate   },
     { &bailiwick__v1__key__descriptor,              "policy",     json_inside       },
     { &bailiwick__v1__tenant__descriptor,           "policy",     json_inside       },
+    { &bailiwick__v1__create_key_request__descriptor,        "policy", json_inside  },
+    { &bailiwick__v1__set_key_policy_request__descriptor,    "policy", json_inside  },
+    { &bailiwick__v1__set_tenant_policy_request__descriptor, "policy", json_inside  },
 };
 
 static render_fn *special_for(const ProtobufCMessageDescriptor *message, const char *field)

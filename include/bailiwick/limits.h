@@ -20,6 +20,11 @@ enum {
     BW_TAG_MAX          = 128,          /* name and value each */
     BW_TAGS_MAX         = 32,           /* count, per key */
     BW_DESCRIPTION_MAX  = 1024,
+    BW_RULE_NAME_MAX    = 256,          /* of a key policy; records carry it */
+    BW_GRANTS_MAX       = 64,           /* count, per key: a list of them fits into a message */
+    BW_GRANT_TERMS_MAX  = 8 * 1024,
+    BW_GRANT_DEPTH_MAX  = 8,            /* how often a grant may be handed on */
+    BW_GRANT_DAYS_MAX   = 366,          /* no grant lasts longer */
 
     BW_DATA_MAX         = 512 * 1024,   /* what one operation takes; larger files go by envelope */
     BW_MESSAGE_MAX      = 1024 * 1024,  /* a gRPC message, with room for BW_DATA_MAX and its frame */
@@ -55,6 +60,16 @@ enum {
     BW_IMPORT_TOKEN_LEN      = 48,      /* expiry, generation, HMAC-SHA-256 */
     BW_PIN_MIN               = 8,       /* a customer-held token's */
 
+    BW_CUSTODIANS_MIN        = 2,       /* that an action under dual control takes */
+    BW_CUSTODIANS_MAX        = 8,       /* that a tenant's policy may ask for: more would hardly ever be found */
+    BW_PROPOSAL_MAX          = 128 * 1024, /* a request that is proposed: a policy of BW_OBJECT_MAX, with room */
+    BW_PROPOSALS_MAX         = 64,      /* of a tenant */
+    BW_PROPOSALS_EACH_MAX    = 16,      /* of a custodian, so that one cannot keep the others from proposing */
+    BW_APPROVALS_MAX         = 32,      /* of a proposal */
+    BW_PROPOSAL_HOURS        = 72,      /* that a proposal stands, where the tenant's policy does not say */
+    BW_PROPOSAL_HOURS_MAX    = 720,
+    BW_PROPOSAL_ID_LEN       = 16,
+
     BW_DEADLINE_DEFAULT_MS = 5000,      /* PKCS#11 callers name none */
     BW_DEADLINE_MAX_MS     = 600 * 1000
 };
@@ -63,6 +78,7 @@ enum {
 #define BW_USES_MAX         ((uint64_t)1 << 31)
 #define BW_USES_ROTATE      (BW_USES_MAX / 4 * 3) /* from here on the key is rotated by itself: what is left lasts for hours */
 #define BW_DAY_US           ((int64_t)24 * 3600 * 1000000)
+#define BW_HOUR_US          ((int64_t)3600 * 1000000)
 #define BW_IMPORT_TOKEN_US  BW_DAY_US   /* how long an import token is good */
 #define BW_REQUEST_KEPT_US  BW_DAY_US   /* how long a retry finds its first answer */
 

@@ -25,7 +25,10 @@ enum bw_digest { BW_DIGEST_NONE, BW_DIGEST_SHA1, BW_DIGEST_SHA224, BW_DIGEST_SHA
 
 enum bw_params { BW_PARAMS_NOTHING, BW_PARAMS_IV, BW_PARAMS_GCM, BW_PARAMS_COUNTER, BW_PARAMS_OAEP, BW_PARAMS_PSS, BW_PARAMS_PEER };
 
-enum bw_cost { BW_COST_FAST, BW_COST_SLOW };
+enum bw_cost { BW_COST_FAST, BW_COST_MEDIUM, BW_COST_SLOW };
+enum { BW_COSTS = BW_COST_SLOW + 1 };
+
+enum bw_default { BW_DEFAULT_ON, BW_DEFAULT_OFF };
 
 struct bw_mechanism_row {
     CK_MECHANISM_TYPE type;
@@ -38,6 +41,7 @@ struct bw_mechanism_row {
     unsigned          least_bits;
     unsigned          most_bits;
     enum bw_cost      cost;
+    enum bw_default   by_default; /* OFF: only where a policy names it */
 };
 
 /* NULL: not offered. */

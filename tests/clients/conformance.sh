@@ -1,9 +1,12 @@
 #!/bin/bash
-# The same program on SoftHSM and through us; what differs is listed, with reasons, in conformance.c.
+# The same program on SoftHSM and through us; what differs is listed, with reasons, in conformance/main.c.
 source "$(dirname "$0")/../lib/region.sh"
 live_region
 three_keys
+apps_own_keys
 cd "$DIR"
+# what is off by default is compared too, with keys that came out of this one
+printf '{"rules": [{"name": "all"}, {"name": "ECB too", "mechanisms": ["CKM_AES_ECB"]}]}' | cli_as custodian key policy set aes - >/dev/null
 program=$BW_BUILD/tests/conformance
 
 mkdir softhsm

@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -41,10 +42,10 @@ static struct {
     size_t             key_count;
     struct fake_object objects[OBJECTS_MAX];
     size_t             object_count;
-    unsigned           asked[FAKE_METHODS];
+    atomic_uint        asked[FAKE_METHODS];
     unsigned           told;
     uint64_t           generation;
-    enum bw_code       fail_next;
+    _Atomic(enum bw_code) fail_next;
     bool               releases;
     struct bw_buf      last_signed;
 } region;
@@ -151,10 +152,9 @@ unsigned fake_region_asked(void)
 
 static bw_result answer(enum fake_method method)
 {
-    bw_result r = { .code = region.fail_next, .what = "told to fail", .where = "fake_region.c" };
+    bw_result r = { .code = atomic_exchange(&region.fail_next, BW_OK), .what = "told to fail", .where = "fake_region.c" };
 
     region.asked[method]++;
-    region.fail_next = BW_OK;
     return bw_ok(r) ? bw_success() : r;
 }
 

@@ -152,6 +152,14 @@ void live_stop(struct live *live)
     reap(live->pid, "the daemon");
 }
 
+void live_kill(struct live *live)
+{
+    (void)kill(live->pid, SIGKILL);
+    running = 0;
+    if (waitpid(live->pid, NULL, 0) != live->pid)
+        fail("the daemon", "did not die");
+}
+
 void live_make(struct live *live)
 {
     *live = (struct live){ .folder = test_folder_new(), .ca = test_ca_new("live") };

@@ -25,6 +25,8 @@ void live_remove(struct live *live);
 /* Ends the daemon well, and starts it again on the same folder. */
 void live_stop(struct live *live);
 void live_start(struct live *live);
+/* Ends it as a crash would. */
+void live_kill(struct live *live);
 
 /* A client with a certificate of this SPIFFE id: LIVE_TRUST and what follows. Freed with bw_client_free. */
 struct bw_client *live_caller(struct live *live, const char *id);

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import os
 import sys
+import time
 
 import grpc
 from google.protobuf.descriptor import FieldDescriptor as Field
@@ -59,6 +60,11 @@ GOOD = {
     "ScheduleDeletion": (custodian, dict(name=doomed[0], days=7)),
     "CancelDeletion": (custodian, dict(name=doomed[0])),
     "SetKeyPolicy": (custodian, dict(name=key, policy='{"rules": [{"name": "all"}]}')),
+    "TestKeyPolicy": (auditor, dict(name=key, policy='{"rules": []}')),
+    "PurgeKey": (custodian, dict(name=doomed[0])),
+    "CreateGrant": (custodian, dict(name=key, terms='{"principals": ["app/t1"]}', expires_us=int((time.time() + 3600) * 1e6))),
+    "ListGrants": (custodian, dict(name=key)),
+    "RevokeGrant": (custodian, dict(name=key, id="00" * 16)),
     "GetImportParameters": (custodian, dict(name=waiting)),
     "ImportKeyMaterial": (custodian, dict(name=waiting, import_token=bytes(48), mechanism=dict(type=common_pb2.RSA_PKCS_OAEP, hash=common_pb2.SHA1,
                                                                                               mgf=common_pb2.SHA1), wrapped=bytes(512))),
@@ -70,6 +76,10 @@ GOOD = {
     "SetTenantPolicy": (custodian, dict(policy="{}")),
     "RevokePrincipal": (custodian, dict(principal="spiffe://test.example/region/eu-central/tenant/acme/app/nobody")),
     "ListRevoked": (custodian, dict()),
+    "ListProposals": (custodian, dict()),
+    "GetProposal": (auditor, dict(id=bytes(16))),
+    "ApproveProposal": (custodian, dict(id=bytes(16))),
+    "RejectProposal": (custodian, dict(id=bytes(16))),
     "PutObject": (custodian, dict(object=dict(value=b"data", label="data"))),
     "ListObjects": (app, dict()),
     "DeleteObject": (custodian, dict(id=bytes(16))),
@@ -190,9 +200,11 @@ NEEDED = [("Encrypt", "key"), ("Decrypt", "key"), ("Sign", "key"), ("Verify", "k
           ("UnwrapKey", "wrapped"), ("UnwrapKey", "template"), ("GenerateKey", "template"), ("DeriveKey", "key"), ("DeriveKey", "template"), ("Wrap", "key"),
           ("Unwrap", "envelope"), ("Rewrap", "envelope"), ("GenerateDataKey", "key"), ("Random", "length"), ("Batch", "operations"), ("CreateKey", "spec"),
           ("GetKey", "name"), ("UpdateKey", "name"), ("UpdateKey", "fields"), ("RotateKey", "name"), ("EnableKey", "name"), ("DisableKey", "name"),
-          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("GetImportParameters", "name"),
+          ("ScheduleDeletion", "name"), ("CancelDeletion", "name"), ("SetKeyPolicy", "name"), ("SetKeyPolicy", "policy"), ("TestKeyPolicy", "name"), ("TestKeyPolicy", "policy"), ("CreateGrant", "name"), ("CreateGrant", "terms"), ("CreateGrant", "expires_us"),
+          ("ListGrants", "name"), ("RevokeGrant", "name"), ("RevokeGrant", "id"), ("GetImportParameters", "name"),
           ("ImportKeyMaterial", "name"), ("ImportKeyMaterial", "import_token"), ("ImportKeyMaterial", "wrapped"), ("CreateTenant", "name"),
-          ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy")]
+          ("CreateTenant", "activation"), ("RevokePrincipal", "principal"), ("PutObject", "object"), ("DeleteObject", "id"), ("SetTenantPolicy", "policy"), ("PurgeKey", "name"),
+          ("GetProposal", "id"), ("ApproveProposal", "id"), ("RejectProposal", "id")]
 check_all("a field that is missing", (refuse(method, without(method, field), ARGUMENT, field) for method, field in NEEDED))
 check_all("a mechanism that is missing", (refuse(method, without(method, "mechanism"), {"MECHANISM_INVALID"}, "mechanism")
                                           for method in ("Encrypt", "Decrypt", "Sign", "Verify", "WrapKey", "UnwrapKey", "GenerateKey", "DeriveKey", "ImportKeyMaterial")))
@@ -252,6 +264,17 @@ check("a batch of good and bad gives each its own", told == [
 check("each with its own record", results[0].random.receipt.index != results[-1].random.receipt.index and results[0].random.random != results[-1].random.random)
 check("and what was wrapped in it opens", app.call("Unwrap", envelope=results[2].wrap.envelope).plaintext == b"text")
 check("256 operations are a batch", len(app.call("Batch", operations=[good_one] * 256).results) == 256)
+# What is slow runs on workers side by side, each in memory of its own, while what is fast runs where it arrived.
+kinds = [dict(sign=dict(key=dict(name=signing), mechanism=dict(type=common_pb2.ECDSA), data=bytes(31) + bytes([i]))) if i % 3 == 0 else
+         dict(encrypt=dict(key=dict(name=key), mechanism=gcm, plaintext=bytes([i]))) if i % 3 == 1 else bad_one for i in range(96)]
+results = app.call("Batch", operations=kinds).results
+check("each result stands where its operation stood, whoever was faster",
+      [result.WhichOneof("result") for result in results] == ["sign", "encrypt", "error"] * 32)
+check("and is of its own operation", all(
+    app.call("Verify", key=dict(name=signing), mechanism=dict(type=common_pb2.ECDSA), data=bytes(31) + bytes([i]), signature=results[i].sign.signature) is not None
+    and app.call("Decrypt", key=dict(name=key), mechanism=gcm, ciphertext=results[i + 1].encrypt.ciphertext).plaintext == bytes([i + 1])
+    for i in range(0, 96, 3)))
+check("with a place of its own in the log", len({part.receipt.index for i in range(0, 96, 3) for part in (results[i].sign, results[i + 1].encrypt)}) == 64)
 check_all("257 are not, nor is none", [refuse("Batch", crypto_pb2.BatchRequest(operations=[good_one] * 257).SerializeToString(), {"TOO_LARGE"}, "operations"),
                                        refuse("Batch", bytes_field(1, bytes_field(99, b"new")), ARGUMENT, "operations")])
 

@@ -1,4 +1,4 @@
-/* Promise 7: when disable, revoke or seal has returned, nothing is released any more, requests in flight included.
+/* Promise 7: when disable, revoke, seal, a narrower policy, a higher minimum version or the end of a grant has returned, nothing is released any more, requests in flight included.
  *
  * Sixteen threads unwrap without pause while a custodian cuts them off, round after round, each way in turn. The receipt says
  * from which log index on; no result may have a higher one.
@@ -25,7 +25,7 @@
 enum { THREADS = 16, WARM = 64 /* results before the cut */ };
 
 static struct live       live;
-static struct bw_client *operator, *custodian;
+static struct bw_client *operator, *custodian, *first;
 static struct bw_arena   lasting;
 static const char       *key_name;
 static bw_bytes          envelope;
@@ -119,10 +119,97 @@ static void activate(void)
     (void)live_must(custodian, BW_METHOD_NR(ActivateTenant), &request.base, &lasting);
 }
 
-static const struct way { const char *name; const Bailiwick__V1__Receipt *(*cut)(const char *principal); void (*restore)(void); enum bw_code refusal; } ways[] = {
-    { "disable", disable, enable,   BW_KEY_DISABLED  },
-    { "revoke",  revoke,  nothing,  BW_REVOKED       },
-    { "seal",    seal,    activate, BW_TENANT_SEALED },
+static const Bailiwick__V1__Receipt *set_policy(const char *policy)
+{
+    NEW(set_key_policy, SetKeyPolicy, request);
+    request.name   = TEXT(key_name);
+    request.policy = TEXT(policy);
+    return ((const Bailiwick__V1__SetKeyPolicyReply *)(const void *)live_must(custodian, BW_METHOD_NR(SetKeyPolicy), &request.base, &lasting))->receipt;
+}
+
+#define ALL    "{\"rules\": [{\"name\": \"all\"}]}"
+#define NOBODY "{\"rules\": []}"
+
+static const Bailiwick__V1__Receipt *narrow(const char *principal)
+{
+    (void)principal;
+    return set_policy(NOBODY);
+}
+
+static void widen(void) { (void)set_policy(ALL); }
+
+static const Bailiwick__V1__Receipt *set_minimum(uint32_t version)
+{
+    static char *fields[] = { (char *)(uintptr_t)"minimum_version" };
+    NEW(update_key, UpdateKey, request);
+    request.name            = TEXT(key_name);
+    request.fields          = fields;
+    request.n_fields        = 1;
+    request.minimum_version = version;
+    return ((const Bailiwick__V1__UpdateKeyReply *)(const void *)live_must(custodian, BW_METHOD_NR(UpdateKey), &request.base, &lasting))->receipt;
+}
+
+/* The envelope is of version 1, and there is a second. */
+static const Bailiwick__V1__Receipt *raise_minimum(const char *principal)
+{
+    (void)principal;
+    return set_minimum(2);
+}
+
+static void lower_minimum(void) { (void)set_minimum(1); }
+
+/* ---- grants: the policy lets nobody, so they are all there is ---- */
+
+static char grant_id[33];
+
+static const char *grant(struct bw_client *by, const char *terms, const char *parent)
+{
+    NEW(create_grant, CreateGrant, request);
+    request.name        = TEXT(key_name);
+    request.terms       = TEXT(terms);
+    request.expires_us  = ((int64_t)time(NULL) + (parent ? 3000 : 3600)) * 1000000;
+    request.parent      = TEXT(parent ? parent : "");
+    request.delegations = parent ? 0 : 1;
+    return ((const Bailiwick__V1__CreateGrantReply *)(const void *)live_must(by, BW_METHOD_NR(CreateGrant), &request.base, &lasting))->grant->id;
+}
+
+static void give_grant(void)
+{
+    (void)set_policy(NOBODY);
+    (void)snprintf(grant_id, sizeof grant_id, "%s", grant(custodian, "{\"principals\": [\"app/a*\"], \"operations\": [\"unwrap\"]}", NULL));
+}
+
+/* What the threads use was handed on, what is revoked is what it was made from. */
+static void hand_grant_on(void)
+{
+    (void)set_policy(NOBODY);
+    (void)snprintf(grant_id, sizeof grant_id, "%s", grant(custodian, "{\"principals\": [\"app/first\"], \"operations\": [\"unwrap\"]}", NULL));
+    (void)grant(first, "{\"principals\": [\"app/a*\"], \"operations\": [\"unwrap\"]}", grant_id);
+}
+
+static const Bailiwick__V1__Receipt *revoke_grant(const char *principal)
+{
+    NEW(revoke_grant, RevokeGrant, request);
+    (void)principal;
+    request.name = TEXT(key_name);
+    request.id   = grant_id;
+    return ((const Bailiwick__V1__RevokeGrantReply *)(const void *)live_must(custodian, BW_METHOD_NR(RevokeGrant), &request.base, &lasting))->receipt;
+}
+
+static const struct way {
+    const char *name;
+    void      (*prepare)(void);
+    const Bailiwick__V1__Receipt *(*cut)(const char *principal);
+    void      (*restore)(void);
+    enum bw_code refusal;
+} ways[] = {
+    { "disable",            nothing,       disable,       enable,        BW_KEY_DISABLED  },
+    { "revoke",             nothing,       revoke,        nothing,       BW_REVOKED       },
+    { "seal",               nothing,       seal,          activate,      BW_TENANT_SEALED },
+    { "set policy",         nothing,       narrow,        widen,         BW_NOT_PERMITTED },
+    { "raise the minimum",  nothing,       raise_minimum, lower_minimum, BW_KEY_STATE     },
+    { "revoke a grant",     give_grant,    revoke_grant,  widen,         BW_NOT_PERMITTED },
+    { "revoke its parent",  hand_grant_on, revoke_grant,  widen,         BW_NOT_PERMITTED },
 };
 
 static unsigned long long run_round(const struct way *way, unsigned number, const char *log)
@@ -135,6 +222,7 @@ static unsigned long long run_round(const struct way *way, unsigned number, cons
     (void)snprintf(principal, sizeof principal, LIVE_TRUST LIVE_HOME "/tenant/acme/app/a%u", number);
     (void)snprintf(round.log, sizeof round.log, "%s", log);
     round.app = live_caller(&live, principal);
+    way->prepare();
     must(sem_init(&round.results, 0, 0) == 0, "semaphore");
     for (size_t i = 0; i < THREADS; i++)
         must(pthread_create(&threads[i], NULL, unwrap_until_refused, &round) == 0, "thread");
@@ -168,6 +256,7 @@ static void prepare(void)
     NEW(create_tenant, CreateTenant, tenant);
     NEW(create_key, CreateKey, key);
     NEW(wrap, Wrap, wrap);
+    NEW(rotate_key, RotateKey, rotate);
     Bailiwick__V1__KeyRef ref = BAILIWICK__V1__KEY_REF__INIT;
 
     tenant.name       = TEXT("acme");
@@ -178,16 +267,17 @@ static void prepare(void)
     (void)snprintf(key_text, sizeof key_text, "%s", made->key->name);
     (void)snprintf(log_text, sizeof log_text, "%s", made->receipt->log);
 
-    struct bw_client *app = live_caller(&live, LIVE_TRUST LIVE_HOME "/tenant/acme/app/first");
+    first = live_caller(&live, LIVE_TRUST LIVE_HOME "/tenant/acme/app/first");
     ref.name       = key_text;
     wrap.key       = &ref;
     wrap.plaintext = bw_wire_data(bw_bytes_text("what is wrapped"));
-    const Bailiwick__V1__WrapReply *wrapped = (const void *)live_must(app, BW_METHOD_NR(Wrap), &wrap.base, &lasting);
+    const Bailiwick__V1__WrapReply *wrapped = (const void *)live_must(first, BW_METHOD_NR(Wrap), &wrap.base, &lasting);
     must(wrapped->envelope.len <= sizeof envelope_bytes, "a longer envelope");
     memcpy(envelope_bytes, wrapped->envelope.data, wrapped->envelope.len);
     envelope = bw_bytes_of(envelope_bytes, wrapped->envelope.len);
     key_name = key_text;
-    bw_client_free(app);
+    rotate.name = key_text;
+    (void)live_must(custodian, BW_METHOD_NR(RotateKey), &rotate.base, &lasting);
 }
 
 int main(int argc, char **argv)
@@ -209,6 +299,7 @@ int main(int argc, char **argv)
     (void)printf("%u rounds, %llu results, none after its cut\n", number, results);
     bw_client_free(operator);
     bw_client_free(custodian);
+    bw_client_free(first);
     live_remove(&live);
     return 0;
 }

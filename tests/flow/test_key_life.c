@@ -13,6 +13,7 @@
 
 #include "bailiwick/v1/crypto.pb-c.h"
 #include "bailiwick/v1/keys.pb-c.h"
+#include "bailiwick/v1/proposals.pb-c.h"
 #include "bailiwick/v1/tenants.pb-c.h"
 #include "fake/live.h"
 #include "key_state.h"
@@ -23,13 +24,14 @@
     bailiwick__v1__##snake##_request__init(&name)
 
 static struct live       live;
-static struct bw_client *operator, *custodian, *app;
+static struct bw_client *operator, *custodian, *second, *app;
 static struct bw_arena   lasting;
 
 static void connect_callers(void)
 {
     operator  = live_caller(&live, LIVE_TRUST LIVE_HOME "/operator/ops");
     custodian = live_caller(&live, LIVE_TRUST LIVE_HOME "/tenant/acme/custodian/ann");
+    second    = live_caller(&live, LIVE_TRUST LIVE_HOME "/tenant/acme/custodian/bob");
     app       = live_caller(&live, LIVE_TRUST LIVE_HOME "/tenant/acme/app/web");
 }
 
@@ -37,6 +39,7 @@ static void let_callers_go(void)
 {
     bw_client_free(operator);
     bw_client_free(custodian);
+    bw_client_free(second);
     bw_client_free(app);
 }
 
@@ -95,6 +98,26 @@ static enum bw_code schedule(const char *key)
     return code;
 }
 
+/* The one proposes, the other approves, and then the one does it. */
+static enum bw_code purge(const char *key)
+{
+    NEW(purge_key, PurgeKey, request);
+    NEW(approve_proposal, ApproveProposal, approval);
+    uint8_t id[BW_PROPOSAL_ID_LEN];
+    struct bw_refusal refusal;
+    ProtobufCMessage *reply;
+    enum bw_code code;
+
+    request.name = TEXT(key);
+    bw_result asked = bw_call(custodian, bw_method_by_number(BW_METHOD_NR(PurgeKey)), &request.base, &lasting, &reply, &refusal);
+    if (asked.code != BW_NOT_APPROVED || !bw_unhex(refusal.proposal, strlen(refusal.proposal), id))
+        return asked.code;
+    approval.id = bw_wire_data(bw_bytes_of(id, sizeof id));
+    (void)live_must(second, BW_METHOD_NR(ApproveProposal), &approval.base, &lasting);
+    (void)live_call(custodian, BW_METHOD_NR(PurgeKey), &request.base, &lasting, &code);
+    return code;
+}
+
 static const struct { const char *name; enum bw_key_action action; enum bw_code (*run)(const char *key); } actions[] = {
     { "EnableKey",        BW_KEY_ENABLE,     enable     },
     { "DisableKey",       BW_KEY_DISABLE,    disable    },
@@ -103,6 +126,7 @@ static const struct { const char *name; enum bw_key_action action; enum bw_code 
     { "SetKeyPolicy",     BW_KEY_SET_POLICY, set_policy },
     { "ScheduleDeletion", BW_KEY_SCHEDULE,   schedule   },
     { "CancelDeletion",   BW_KEY_CANCEL,     cancel     },
+    { "PurgeKey",         BW_KEY_PURGE,      purge      },
 };
 
 /* ---- states ---- */
@@ -186,6 +210,8 @@ static unsigned check_cell(size_t s, size_t a, const char *key)
 
     if (states[s].state == BW_STATE_DESTROYED)
         expected = BW_NO_SUCH_KEY; /* a destroyed key is shown to nobody */
+    if (to == BW_STATE_DESTROYED)
+        to = 0;
     enum bw_code got = actions[a].run(key);
     enum bw_key_state now = state_of(key);
     if (got == expected && now == to)

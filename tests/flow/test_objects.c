@@ -64,32 +64,66 @@ static void what_the_region_has_is_found(void **state)
     CK_ATTRIBUTE unknown[] = { { CKA_VENDOR_DEFINED | 7, &yes, 1 } };
     CK_ATTRIBUTE session_only[] = { { CKA_TOKEN, &no, 1 } };
 
-    assert_int_equal(fake_token_count(NULL, 0), 5);
+    assert_int_equal(fake_token_count(NULL, 0), 7); /* two are profiles */
     ASKED(2); /* keys, and certificates and data */
     assert_int_equal(fake_token_count(by_id, 1), 2);
     assert_int_equal(fake_token_count(by_class, 1), 2);
-    assert_int_equal(fake_token_count(NULL, 0), 5);
+    assert_int_equal(fake_token_count(NULL, 0), 7);
     assert_int_equal(fake_token_count(unknown, 1), 0);
     assert_int_equal(fake_token_count(session_only, 1), 0);
     ASKED(0); /* all of it was known */
 }
 
+/* What there is none of is not asked for either. */
+static void classes_of_the_library_are_answered_here(void **state)
+{
+    (void)state;
+    static const struct { CK_OBJECT_CLASS class; size_t count; } classes[] = {
+        { CKO_PROFILE, 2 }, { CKO_MECHANISM, 0 }, { CKO_HW_FEATURE, 0 }, { CKO_DOMAIN_PARAMETERS, 0 }, { 0xce534353 /* CKO_NSS_TRUST */, 0 },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
+        CK_ATTRIBUTE by_class = { CKA_CLASS, (void *)(uintptr_t)&classes[i].class, sizeof classes[i].class };
+        assert_int_equal(fake_token_count(&by_class, 1), classes[i].count);
+    }
+    ASKED(0);
+}
+
+static void profiles_stay_as_they_are(void **state)
+{
+    (void)state;
+    CK_OBJECT_CLASS class = CKO_PROFILE;
+    CK_ULONG baseline = CKP_BASELINE_PROVIDER, count;
+    CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof class }, { CKA_PROFILE_ID, &baseline, sizeof baseline } }, label = { CKA_LABEL, "x", 1 };
+    CK_OBJECT_HANDLE found, other;
+
+    OK(C_FindObjectsInit(fake_session, template, 2));
+    OK(C_FindObjects(fake_session, &found, 1, &count));
+    OK(C_FindObjectsFinal(fake_session));
+    assert_int_equal(count, 1);
+    CODE(C_SetAttributeValue(fake_session, found, &label, 1), CKR_ACTION_PROHIBITED);
+    CODE(C_CopyObject(fake_session, found, &label, 1, &other), CKR_ACTION_PROHIBITED);
+    CODE(C_DestroyObject(fake_session, found), CKR_ACTION_PROHIBITED);
+    CODE(C_CreateObject(fake_session, template, 1, &other), CKR_ATTRIBUTE_VALUE_INVALID);
+    ASKED(0);
+}
+
 static void a_search_is_a_snapshot_handed_out_piece_by_piece(void **state)
 {
     (void)state;
-    CK_OBJECT_HANDLE found[5];
+    CK_OBJECT_HANDLE found[7];
     CK_ULONG count;
 
     CODE(C_FindObjects(fake_session, found, 1, &count), CKR_OPERATION_NOT_INITIALIZED);
     OK(C_FindObjectsInit(fake_session, NULL, 0));
     CODE(C_FindObjectsInit(fake_session, NULL, 0), CKR_OPERATION_ACTIVE);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 7; i++) {
         OK(C_FindObjects(fake_session, &found[i], 1, &count));
         assert_int_equal(count, 1);
         assert_int_not_equal(found[i], CK_INVALID_HANDLE);
     }
     for (int i = 0; i < 3; i++) {
-        OK(C_FindObjects(fake_session, found, 5, &count));
+        OK(C_FindObjects(fake_session, found, 7, &count));
         assert_int_equal(count, 0);
     }
     OK(C_FindObjectsFinal(fake_session));
@@ -270,7 +304,7 @@ static void keys_that_may_not_leave_do_not(void **state)
 
 static const struct { const char *why; CK_BBOOL *extractable, *sensitive; bool released; CK_RV rv; } values[] = {
     { "released to a readable key",             &yes, &no,  true,  CKR_OK },
-    { "not released",                           &yes, &no,  false, CKR_ATTRIBUTE_TYPE_INVALID },
+    { "not released",                           &yes, &no,  false, CKR_ATTRIBUTE_SENSITIVE },
     { "released, but the key is to be sensitive", &yes, &yes, true,  CKR_ATTRIBUTE_SENSITIVE },
     { "never extractable",                      &no,  &no,  true,  CKR_ATTRIBUTE_SENSITIVE },
 };
@@ -493,6 +527,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_the_region_has_is_found, fake_token_renew),
+        cmocka_unit_test_setup(classes_of_the_library_are_answered_here, fake_token_renew),
+        cmocka_unit_test_setup(profiles_stay_as_they_are, fake_token_renew),
         cmocka_unit_test_setup(a_search_is_a_snapshot_handed_out_piece_by_piece, fake_token_renew),
         cmocka_unit_test_setup(a_new_key_is_found_though_the_list_is_fresh, fake_token_renew),
         cmocka_unit_test_setup(handles_outlive_refreshes_and_absence, fake_token_renew),

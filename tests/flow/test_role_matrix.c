@@ -1,5 +1,5 @@
 /* Who may call what: every role, every RPC, own and other tenant, callers at home and abroad, keys of this region and of
- * another, over mutual TLS against a live daemon.
+ * another, over mutual TLS against a live daemon. Trap 34: the certificate decides, and the server does.
  *
  * The answers follow from methods.def's columns and from the promises; nothing is listed cell by cell. A new RPC joins by
  * its row: without a function here that fills its request the test does not compile. */
@@ -11,11 +11,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "bailiwick/v1/audit.pb-c.h"
 #include "bailiwick/v1/crypto.pb-c.h"
 #include "bailiwick/v1/keys.pb-c.h"
 #include "bailiwick/v1/objects.pb-c.h"
+#include "bailiwick/v1/proposals.pb-c.h"
 #include "bailiwick/v1/region.pb-c.h"
 #include "bailiwick/v1/tenants.pb-c.h"
 #include "fake/live.h"
@@ -36,8 +38,9 @@ struct things {
     struct bw_client *maker;       /* of the keys and the object */
     struct bw_client *user;        /* an application that may use them */
     struct bw_client *custodian;
+    struct bw_client *proposer;    /* another one */
     const char       *aes, *mac, *ec;
-    bw_bytes          iv, ciphertext, wrapped, envelope, signature, peer, object;
+    bw_bytes          iv, ciphertext, wrapped, envelope, signature, peer, object, proposal;
 };
 
 static struct live     live;
@@ -122,6 +125,28 @@ static bw_bytes put_object(const struct things *t)
     return bw_wire_bytes(((REPLY(PutObject))live_must(t->maker, BW_METHOD_NR(PutObject), &request.base, &lasting))->object->id);
 }
 
+/* Keys whose deletion is scheduled are what a proposal can be made of without any policy: it always takes two to purge one. */
+static char *doomed_key(const struct things *t)
+{
+    NEW(schedule_deletion, ScheduleDeletion, request);
+    request.name = TEXT(create_key(t, BW_SPEC_AES_256));
+    (void)live_must(t->custodian, BW_METHOD_NR(ScheduleDeletion), &request.base, &lasting);
+    return request.name;
+}
+
+static bw_bytes propose(const struct things *t)
+{
+    uint8_t *id = bw_arena_alloc(&lasting, BW_PROPOSAL_ID_LEN);
+    struct bw_refusal refusal;
+    ProtobufCMessage *reply;
+    NEW(purge_key, PurgeKey, request);
+    request.name = doomed_key(t);
+    bw_result result = bw_call(t->proposer, bw_method_by_number(BW_METHOD_NR(PurgeKey)), &request.base, &lasting, &reply, &refusal);
+    assert_int_equal(result.code, BW_NOT_APPROVED);
+    assert_true(bw_unhex(refusal.proposal, strlen(refusal.proposal), id));
+    return bw_bytes_of(id, BW_PROPOSAL_ID_LEN);
+}
+
 static struct bw_client *caller(const char *region, const char *rest)
 {
     const char *id = bw_arena_text(&lasting, LIVE_TRUST "%s/%s", region, rest);
@@ -138,6 +163,7 @@ static void make_things(struct things *t)
     sign_with(t);
     make_peer(t);
     t->object = put_object(t);
+    t->proposal = propose(t);
 }
 
 /* ---- who calls ---- */
@@ -166,7 +192,7 @@ static const struct things *things_of(const struct cell *cell) { return &things[
 
 /* ---- what a request can name ---- */
 
-enum names { NOTHING, KEY, TENANT, PRINCIPAL, OBJECT };
+enum names { NOTHING, KEY, TENANT, PRINCIPAL, OBJECT, PROPOSAL };
 
 static bool has_field(const struct bw_method *method, const char *name)
 {
@@ -179,6 +205,8 @@ static enum names names_of(const struct bw_method *method)
         return KEY;
     if (strcmp(method->service, "bailiwick.v1.Tenants") == 0 && method->about == BW_ABOUT_TENANT)
         return has_field(method, "name") ? TENANT : has_field(method, "principal") ? PRINCIPAL : NOTHING;
+    if (strcmp(method->service, "bailiwick.v1.Proposals") == 0)
+        return has_field(method, "id") ? PROPOSAL : NOTHING;
     return method->number == BW_METHOD_NR(DeleteObject) ? OBJECT : NOTHING;
 }
 
@@ -209,8 +237,17 @@ static enum bw_code answer_abroad(const struct cell *cell)
 static enum bw_code answer_other_tenant(const struct cell *cell)
 {
     static const enum bw_code answers[] = { [NOTHING] = BW_OK, [KEY] = BW_NO_SUCH_KEY, [TENANT] = BW_NO_SUCH_TENANT,
-                                            [PRINCIPAL] = BW_NOT_PERMITTED, [OBJECT] = BW_NO_SUCH_OBJECT };
+                                            [PRINCIPAL] = BW_NOT_PERMITTED, [OBJECT] = BW_NO_SUCH_OBJECT, [PROPOSAL] = BW_NO_SUCH_PROPOSAL };
     return cell->role->who & OPERATOR ? BW_OK : answers[names_of(cell->method)];
+}
+
+/* Who may import is told that this token is none, and who may purge that one custodian is not enough; clients/import.sh
+ * imports, and test_dual_control purges. */
+static enum bw_code answer_when_all_may(const struct bw_method *method)
+{
+    return method->number == BW_METHOD_NR(ImportKeyMaterial) ? BW_IMPORT_TOKEN_INVALID
+         : method->number == BW_METHOD_NR(PurgeKey)          ? BW_NOT_APPROVED
+                                                             : BW_OK;
 }
 
 static enum bw_code answer_to(const struct cell *cell)
@@ -229,8 +266,7 @@ static enum bw_code answer_to(const struct cell *cell)
         return answer_other_tenant(cell);
     if (acts_on_its_own(cell) && cell->role->own == KEEPS_OTHERS && (names == KEY || names == OBJECT))
         return BW_NOT_PERMITTED;
-    /* who may import is told that this token is none; test clients/import.sh imports */
-    return cell->method->number == BW_METHOD_NR(ImportKeyMaterial) ? BW_IMPORT_TOKEN_INVALID : BW_OK;
+    return answer_when_all_may(cell->method);
 }
 
 /* ---- the requests ---- */
@@ -337,6 +373,42 @@ FILL(cancel_deletion, CancelDeletion)
 }
 FILL(set_key_policy, SetKeyPolicy) { r->name = changed_key(f); r->policy = TEXT("{\"rules\": []}"); }
 
+FILL(test_key_policy, TestKeyPolicy) { r->name = TEXT(moved(f, f->things->aes)); r->policy = TEXT("{\"rules\": []}"); }
+
+/* ---- grants: an application hands on what a custodian granted it ---- */
+
+static const char terms[] = "{\"principals\": [\"app/*\"]}";
+
+static int64_t in_an_hour(void) { return ((int64_t)time(NULL) + 3600) * 1000000; }
+
+static char *granted(struct bw_client *by, const char *key, const char *parent, struct bw_arena *arena)
+{
+    NEW(create_grant, CreateGrant, request);
+    request.name        = TEXT(key);
+    request.terms       = TEXT(terms);
+    request.expires_us  = in_an_hour();
+    request.delegations = parent ? 1 : 2;
+    request.parent      = TEXT(parent ? parent : "");
+    return ((REPLY(CreateGrant))live_must(by, BW_METHOD_NR(CreateGrant), &request.base, arena))->grant->id;
+}
+
+FILL(create_grant, CreateGrant)
+{
+    r->name       = changed_key(f);
+    r->terms      = TEXT(terms);
+    r->expires_us = in_an_hour();
+    if (f->granted && is_app(f->cell))
+        r->parent = granted(f->things->custodian, r->name, NULL, f->arena);
+}
+FILL(list_grants, ListGrants) { r->name = TEXT(moved(f, f->things->aes)); }
+FILL(revoke_grant, RevokeGrant)
+{
+    r->name = changed_key(f);
+    r->id   = f->granted ? granted(f->things->custodian, r->name, NULL, f->arena) : TEXT("00000000000000000000000000000000");
+    if (f->granted && is_app(f->cell))
+        r->id = granted(f->things->user, r->name, r->id, f->arena);
+}
+
 /* A key that waits for its material; else any will do. */
 static char *waiting_key(const struct filling *f)
 {
@@ -358,6 +430,12 @@ FILL(import_key_material, ImportKeyMaterial)
     r->mechanism->hash = r->mechanism->mgf = BAILIWICK__V1__HASH__SHA1;
     r->wrapped         = bytes_of(text);
 }
+
+FILL(purge_key, PurgeKey)    { r->name = f->granted ? doomed_key(f->things) : TEXT(moved(f, f->things->aes)); }
+NOTHING_TO_FILL(list_proposals, ListProposals)
+FILL(get_proposal, GetProposal)         { r->id = bw_wire_data(f->things->proposal); }
+FILL(approve_proposal, ApproveProposal) { r->id = bw_wire_data(f->things->proposal); }
+FILL(reject_proposal, RejectProposal)   { r->id = bw_wire_data(f->granted ? propose(f->things) : f->things->proposal); }
 
 FILL(create_tenant, CreateTenant)
 {
@@ -418,7 +496,7 @@ static void wake_up(const struct things *t, struct bw_arena *arena)
 
 static const char *ask(struct bw_client *client, const struct cell *cell, enum bw_code expected, struct bw_arena *arena)
 {
-    struct filling filling = { cell, things_of(cell), arena, expected == BW_OK || expected == BW_IMPORT_TOKEN_INVALID };
+    struct filling filling = { cell, things_of(cell), arena, expected == BW_OK || expected == answer_when_all_may(cell->method) };
     ProtobufCMessage *request = bw_arena_alloc(arena, cell->method->request->sizeof_message);
     enum bw_code code;
 
@@ -506,6 +584,7 @@ static int setup(void **state)
         t->tenant    = tenants[i];
         t->custodian = caller(LIVE_HOME, bw_arena_text(&lasting, "tenant/%s/custodian/ann", tenants[i]));
         t->user      = caller(LIVE_HOME, bw_arena_text(&lasting, "tenant/%s/app/web", tenants[i]));
+        t->proposer  = caller(LIVE_HOME, bw_arena_text(&lasting, "tenant/%s/custodian/bob", tenants[i]));
         t->maker     = i == KEEPS_OWN ? t->user : t->custodian;
         keep.policy  = TEXT("{\"apps_own_keys\": true}");
         if (i == KEEPS_OWN)
@@ -521,6 +600,7 @@ static int teardown(void **state)
     (void)state;
     for (size_t i = 0; i < ALL_THINGS; i++) {
         bw_client_free(things[i].custodian);
+        bw_client_free(things[i].proposer);
         bw_client_free(things[i].user);
     }
     bw_arena_clear(&lasting);

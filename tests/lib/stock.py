@@ -10,7 +10,7 @@ import grpc
 
 MESSAGES = pathlib.Path(sys.argv[1])
 sys.path.append(str(MESSAGES))
-from bailiwick.v1 import audit_pb2, common_pb2, crypto_pb2, keys_pb2, objects_pb2, record_pb2, region_pb2, tenants_pb2  # noqa: E402,F401
+from bailiwick.v1 import audit_pb2, common_pb2, crypto_pb2, keys_pb2, objects_pb2, proposals_pb2, record_pb2, region_pb2, tenants_pb2  # noqa: E402,F401
 
 
 def load(name):
@@ -25,7 +25,7 @@ def load(name):
 status_pb2 = load("google.rpc.status")
 
 SERVICES = {method.name: (file.package + "." + service.name, method)
-            for file, service in ((module.DESCRIPTOR, service) for module in (crypto_pb2, keys_pb2, tenants_pb2, objects_pb2, audit_pb2, region_pb2)
+            for file, service in ((module.DESCRIPTOR, service) for module in (crypto_pb2, keys_pb2, tenants_pb2, proposals_pb2, objects_pb2, audit_pb2, region_pb2)
                                   for service in module.DESCRIPTOR.services_by_name.values())
             for method in service.methods}
 METHODS = list(SERVICES)

@@ -11,7 +11,7 @@
 #include "bailiwick/limits.h"
 #include "output.h"
 
-static CK_OBJECT_CLASS secret = CKO_SECRET_KEY, private = CKO_PRIVATE_KEY, data = CKO_DATA, profile = 9;
+static CK_OBJECT_CLASS secret = CKO_SECRET_KEY, private = CKO_PRIVATE_KEY, data = CKO_DATA, mechanism = CKO_MECHANISM;
 static CK_KEY_TYPE aes = CKK_AES, rsa = CKK_RSA, des = CKK_DES;
 static CK_BBOOL yes = CK_TRUE, no = CK_FALSE, odd = 0x80;
 static CK_ULONG number = 32;
@@ -27,7 +27,7 @@ static const struct { const char *why; enum bw_occasion occasion; CK_ATTRIBUTE t
     { "nothing",                                    BW_GIVEN_CREATE,   { { 0, NULL, 0 } },                                              0, BW_TEMPLATE_INCOMPLETE },
     { "a key without its type",                     BW_GIVEN_CREATE,   { CLASS(secret) },                                               1, BW_TEMPLATE_INCOMPLETE },
     { "a type of key that we do not have",          BW_GIVEN_CREATE,   { CLASS(secret), TYPE(des) },                                    2, BW_ATTRIBUTE_VALUE },
-    { "a class that we do not make",                BW_GIVEN_CREATE,   { CLASS(profile) },                                              1, BW_ATTRIBUTE_VALUE },
+    { "a class that we do not make",                BW_GIVEN_CREATE,   { CLASS(mechanism) },                                              1, BW_ATTRIBUTE_VALUE },
     { "the type before the class",                  BW_GIVEN_UNWRAP,   { TYPE(aes), { CKA_ENCRYPT, &yes, 1 }, CLASS(secret) },          3, BW_OK },
     { "an attribute of no object",                  BW_GIVEN_CREATE,   { CLASS(data), { CKA_VENDOR_DEFINED | 1, &yes, 1 } },            2, BW_ATTRIBUTE_TYPE },
     { "an attribute of other objects",              BW_GIVEN_CREATE,   { CLASS(data), { CKA_MODULUS, "x", 1 } },                        2, BW_ATTRIBUTE_TYPE },
@@ -40,7 +40,7 @@ static const struct { const char *why; enum bw_occasion occasion; CK_ATTRIBUTE t
     { "a date",                                     BW_GIVEN_UNWRAP,   { CLASS(secret), TYPE(aes), { CKA_START_DATE, date, 8 } },       3, BW_OK },
     { "no date",                                    BW_GIVEN_UNWRAP,   { CLASS(secret), TYPE(aes), { CKA_START_DATE, NULL, 0 } },       3, BW_OK },
     { "half a date",                                BW_GIVEN_UNWRAP,   { CLASS(secret), TYPE(aes), { CKA_START_DATE, date, 4 } },       3, BW_ATTRIBUTE_VALUE },
-    { "a length without a value",                   BW_GIVEN_CREATE,   { CLASS(data), { CKA_VALUE, NULL, 1 } },                         2, BW_BAD_ARGUMENT },
+    { "a length without a value",                   BW_GIVEN_CREATE,   { CLASS(data), { CKA_VALUE, NULL, 1 } },                         2, BW_ATTRIBUTE_VALUE },
     { "the same twice",                             BW_GIVEN_CREATE,   { CLASS(data), { CKA_LABEL, "x", 1 }, { CKA_LABEL, "x", 1 } },   3, BW_OK },
     { "one attribute, two values",                  BW_GIVEN_CREATE,   { CLASS(data), { CKA_LABEL, "x", 1 }, { CKA_LABEL, "y", 1 } },   3, BW_TEMPLATE_INVALID },
     { "two classes",                                BW_GIVEN_CREATE,   { CLASS(data), CLASS(secret) },                                  2, BW_TEMPLATE_INVALID },

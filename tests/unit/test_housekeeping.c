@@ -15,12 +15,15 @@
 #include "housekeeping.h"
 #include "recover.h"
 #include "stages.h"
+#include "store.h"
 
 #include "bailiwick/v1/keys.pb-c.h"
+#include "bailiwick/v1/proposals.pb-c.h"
 #include "bailiwick/v1/tenants.pb-c.h"
 
 #define OPERATOR  "spiffe://ex.org/region/eu-central/operator/ops"
 #define CUSTODIAN "spiffe://ex.org/region/eu-central/tenant/acme/custodian/ann"
+#define SECOND    "spiffe://ex.org/region/eu-central/tenant/acme/custodian/bob"
 #define NODE      "spiffe://ex.org/region/eu-central/node/n1"
 
 static struct region region;
@@ -254,6 +257,121 @@ static void an_hsm_that_fails_in_the_middle_is_asked_again(void **state)
     assert_int_equal(on_record(BW_DEED_NR(DestroyKey), BW_OUTCOME_GRANTED), 1);
 }
 
+/* ---- early purge ---- */
+
+static bw_result purge_key(void)
+{
+    Bailiwick__V1__PurgeKeyRequest message = BAILIWICK__V1__PURGE_KEY_REQUEST__INIT;
+    message.name = key_name;
+    return ask(CUSTODIAN, BW_METHOD_NR(PurgeKey), &message, key_name, bw_op_purge_key);
+}
+
+/* One proposes it and another approves. */
+static void agree_to_purge(void)
+{
+    Bailiwick__V1__ApproveProposalRequest message = BAILIWICK__V1__APPROVE_PROPOSAL_REQUEST__INIT;
+    uint8_t id[BW_PROPOSAL_ID_LEN];
+
+    create_key(0);
+    assert_int_equal(rotate_key().code, BW_OK);
+    assert_int_equal(schedule_deletion().code, BW_OK);
+    assert_int_equal(purge_key().code, BW_NOT_APPROVED);
+    memcpy(id, asked.job.entry.record.proposal, sizeof id);
+    message.id = (ProtobufCBinaryData){ sizeof id, id };
+    assert_int_equal(ask(SECOND, BW_METHOD_NR(ApproveProposal), &message, NULL, bw_op_approve_proposal).code, BW_OK);
+}
+
+static void a_purge_leaves_nothing_in_the_hsm(void **state)
+{
+    (void)state;
+    agree_to_purge();
+    assert_int_equal(material(), 2);
+    assert_int_equal(purge_key().code, BW_OK);
+    assert_int_equal(stands()->state, BW_STATE_DESTROYED);
+    assert_int_equal(material(), 0);
+    (void)pass_after(100);
+    assert_int_equal(on_record(BW_DEED_NR(DestroyKey), BW_OUTCOME_INTENT), 0);
+}
+
+/* The answer says that it failed; the region goes on by itself, and the key is gone for everybody else. */
+static void an_hsm_that_fails_in_a_purge_is_asked_again(void **state)
+{
+    (void)state;
+    agree_to_purge();
+    bw_token_close(token());
+    assert_int_not_equal(purge_key().code, BW_OK);
+    assert_int_equal(stands()->state, BW_STATE_DESTROYED);
+    assert_int_equal(bw_recovery_open(region.daemon.recovery), 1);
+    assert_int_equal(purge_key().code, BW_NO_SUCH_KEY);
+    asked_clear(&asked);
+    region_restart(&region);
+    assert_int_equal(material(), 0);
+    assert_int_equal(bw_recovery_open(region.daemon.recovery), 0);
+    assert_int_equal(on_record(BW_DEED_NR(DestroyKey), BW_OUTCOME_GRANTED), 1);
+}
+
+/* The store has said DESTROYED, and the daemon died before the HSM was asked. */
+static void a_crash_in_a_purge_is_finished_at_the_next_start(void **state)
+{
+    struct bw_record intent = { .operation = BW_METHOD_NR(PurgeKey), .outcome = BW_OUTCOME_INTENT, .has_key = true, .principal = NODE };
+    const struct bw_key_change change = { .action = BW_KEY_PURGE };
+    const struct bw_key *changed;
+    uint64_t index;
+
+    (void)state;
+    agree_to_purge();
+    intent.key            = stands()->name.id;
+    intent.policy_version = stands()->generation;
+    assert_int_equal(bw_audit_log_of(region.daemon.audit, &(bw_tenant){ "acme" }, &intent.log).code, BW_OK);
+    assert_int_equal(bw_audit_write(region.daemon.audit, &intent, &index).code, BW_OK);
+    assert_int_equal(bw_change_key(&region.daemon, &(bw_tenant){ "acme" }, &intent.key, &change, &changed).code, BW_OK);
+    bw_key_unref(changed);
+    assert_int_equal(material(), 2);
+    asked_clear(&asked);
+    region_restart(&region);
+    assert_int_equal(material(), 0);
+    assert_int_equal(on_record(BW_METHOD_NR(PurgeKey), BW_OUTCOME_GRANTED), 1);
+}
+
+/* The intent was written, and the daemon died before the store was asked: the approvals are there, and so is the key. */
+static void a_crash_before_a_purge_leaves_the_approvals(void **state)
+{
+    struct bw_record intent = { .operation = BW_METHOD_NR(PurgeKey), .outcome = BW_OUTCOME_INTENT, .has_key = true, .principal = NODE };
+    uint64_t index;
+
+    (void)state;
+    agree_to_purge();
+    intent.key            = stands()->name.id;
+    intent.policy_version = stands()->generation;
+    assert_int_equal(bw_audit_log_of(region.daemon.audit, &(bw_tenant){ "acme" }, &intent.log).code, BW_OK);
+    assert_int_equal(bw_audit_write(region.daemon.audit, &intent, &index).code, BW_OK);
+    asked_clear(&asked);
+    region_restart(&region);
+    assert_int_equal(on_record(BW_METHOD_NR(PurgeKey), BW_OUTCOME_UNKNOWN), 1);
+    assert_int_equal(material(), 2);
+    assert_int_equal(purge_key().code, BW_OK);
+    assert_int_equal(material(), 0);
+}
+
+static void a_proposal_that_is_over_is_dropped_on_record(void **state)
+{
+    struct bw_proposal left[BW_PROPOSALS_MAX];
+    struct bw_arena arena = { 0 };
+    size_t count;
+
+    (void)state;
+    agree_to_purge();
+    (void)pass_after(2.9);
+    assert_int_equal(on_record(BW_DEED_NR(ExpireProposal), BW_OUTCOME_GRANTED), 0);
+    (void)pass_after(3.1);
+    assert_int_equal(failures, 0);
+    assert_int_equal(on_record(BW_DEED_NR(ExpireProposal), BW_OUTCOME_GRANTED), 1);
+    assert_int_equal(bw_store_list_proposals(region.daemon.store, &(bw_tenant){ "acme" }, 0, &arena, left, &count).code, BW_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(purge_key().code, BW_NOT_APPROVED);
+    bw_arena_clear(&arena);
+}
+
 /* ---- rotation ---- */
 
 static void a_key_is_rotated_when_its_primary_is_old_enough(void **state)
@@ -339,6 +457,11 @@ int main(void)
         REGION_TEST(what_is_sealed_waits_for_its_token),
         REGION_TEST(a_crash_in_the_middle_is_finished_at_the_next_start),
         REGION_TEST(an_hsm_that_fails_in_the_middle_is_asked_again),
+        REGION_TEST(a_purge_leaves_nothing_in_the_hsm),
+        REGION_TEST(an_hsm_that_fails_in_a_purge_is_asked_again),
+        REGION_TEST(a_crash_in_a_purge_is_finished_at_the_next_start),
+        REGION_TEST(a_crash_before_a_purge_leaves_the_approvals),
+        REGION_TEST(a_proposal_that_is_over_is_dropped_on_record),
         REGION_TEST(a_key_is_rotated_when_its_primary_is_old_enough),
         REGION_TEST(a_key_without_a_period_is_rotated_only_when_its_budget_runs_out),
         REGION_TEST(a_disabled_key_is_not_rotated),

@@ -19,6 +19,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { PENDING_IMPORT,   BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { PENDING_IMPORT,   BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { PENDING_IMPORT,   BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { PENDING_IMPORT,   BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 
     { ENABLED,          BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
     { ENABLED,          BW_KEY_ENABLE,     BW_OK,           ENABLED },
@@ -29,6 +30,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { ENABLED,          BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { ENABLED,          BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { ENABLED,          BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { ENABLED,          BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 
     { DISABLED,         BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
     { DISABLED,         BW_KEY_ENABLE,     BW_OK,           ENABLED },
@@ -39,6 +41,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { DISABLED,         BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { DISABLED,         BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { DISABLED,         BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { DISABLED,         BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 
     { PENDING_DELETION, BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
     { PENDING_DELETION, BW_KEY_ENABLE,     BW_KEY_STATE,    0 },
@@ -49,6 +52,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { PENDING_DELETION, BW_KEY_SCHEDULE,   BW_OK,           PENDING_DELETION },
     { PENDING_DELETION, BW_KEY_CANCEL,     BW_OK,           DISABLED },
     { PENDING_DELETION, BW_KEY_DESTROY,    BW_OK,           DESTROYED },
+    { PENDING_DELETION, BW_KEY_PURGE,      BW_OK,          DESTROYED },
 
     { DESTROYED,        BW_KEY_IMPORT,     BW_KEY_STATE,    0 },
     { DESTROYED,        BW_KEY_ENABLE,     BW_KEY_STATE,    0 },
@@ -59,6 +63,7 @@ static const struct { int from; enum bw_key_action action; enum bw_code code; in
     { DESTROYED,        BW_KEY_SCHEDULE,   BW_KEY_STATE,    0 },
     { DESTROYED,        BW_KEY_CANCEL,     BW_KEY_STATE,    0 },
     { DESTROYED,        BW_KEY_DESTROY,    BW_KEY_STATE,    0 },
+    { DESTROYED,        BW_KEY_PURGE,      BW_KEY_STATE,   0 },
 };
 
 static void every_move_leads_where_it_should(void **state)

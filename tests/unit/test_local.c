@@ -1,4 +1,4 @@
-/* Digests and public-key operations of the application's process: published vectors, what must be refused, and what OpenSSL's
+/* Public-key operations of the application's process: published vectors, what must be refused, and what OpenSSL's
  * default context makes and reads. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,33 +39,6 @@ static int close_local(void **state)
 {
     bw_local_free(*state);
     return 0;
-}
-
-/* ---- digests ---- */
-
-/* FIPS 180-4's message "abc", as NIST publishes its results (CSRC, Example Values, SHA). */
-static const struct { enum bw_digest digest; const char *value; } abc[] = {
-    { BW_DIGEST_SHA1,   "a9993e364706816aba3e25717850c26c9cd0d89d" },
-    { BW_DIGEST_SHA224, "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7" },
-    { BW_DIGEST_SHA256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
-    { BW_DIGEST_SHA384, "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7" },
-    { BW_DIGEST_SHA512, "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f" },
-};
-
-static void digests_are_those_of_fips_180(void **state)
-{
-    for (size_t i = 0; i < ARRAY_LEN(abc); i++) {
-        BW_AUTO(hash) hash = NULL;
-        struct bytes expected;
-        uint8_t digest[BW_HASH_MAX];
-
-        assert_true(bw_ok(bw_hash_new(*state, abc[i].digest, &hash)));
-        assert_true(bw_ok(bw_hash_add(hash, bw_bytes_of("a", 1))));
-        assert_true(bw_ok(bw_hash_add(hash, bw_bytes_of(NULL, 0))));
-        assert_true(bw_ok(bw_hash_add(hash, bw_bytes_of("bc", 2))));
-        assert_true(bw_ok(bw_hash_end(hash, digest)));
-        assert_true(bw_bytes_equal(bw_bytes_of(digest, bw_hash_len(hash)), unhex(abc[i].value, &expected)));
-    }
 }
 
 /* ---- signatures over curves ---- */
@@ -357,7 +330,6 @@ static void points_are_known_with_and_without_their_octet_string(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digests_are_those_of_fips_180),
         cmocka_unit_test(signatures_over_curves_verify_or_not),
         cmocka_unit_test(what_is_encrypted_here_openssl_opens),
         cmocka_unit_test(what_does_not_fit_is_refused),

@@ -18,6 +18,7 @@
 #include "fake/drafts.h"
 #include "fake/region.h"
 #include "hsm.h"
+#include "making.h"
 #include "recover.h"
 #include "stages.h"
 #include "store.h"
@@ -250,7 +251,7 @@ static void a_key_that_the_store_refuses_leaves_nothing_in_the_hsm(void **state)
     (void)state;
     draft_key(&draft, "acme", 1);
     draft.aliases = aliases, draft.alias_count = 1;
-    assert_int_equal(bw_store_put_key(region.daemon.store, &draft).code, BW_OK);
+    assert_int_equal(bw_store_put_key(region.daemon.store, &draft, NULL).code, BW_OK);
     assert_int_equal(create_key(BW_SPEC_AES_256, "orders").code, BW_ALREADY_EXISTS);
     assert_int_equal(material(), 0);
     assert_int_equal(open_intents(), 0);
@@ -440,7 +441,7 @@ static void a_customer_held_tenant_works_only_while_its_custodian_says_so(void *
     assert_null(token_of("held"));
     assert_int_equal(create_key_as(CUSTOMER, BW_SPEC_AES_256, "", NULL, 0).code, BW_TENANT_SEALED);
     assert_int_equal(activate_tenant(OPERATOR, "held", "customers-pin").code, BW_NOT_PERMITTED);
-    assert_int_equal(activate_tenant(CUSTOMER, "", "another-pin").code, BW_CREDENTIAL_INVALID);
+    assert_int_equal(activate_tenant(CUSTOMER, "", "another-pin").code, BW_PIN_INCORRECT);
     assert_int_equal(activate_tenant(CUSTOMER, "", "customers-pin").code, BW_OK);
     assert_int_equal(create_key_as(CUSTOMER, BW_SPEC_AES_256, "", NULL, 0).code, BW_OK);
 
@@ -563,17 +564,26 @@ static void a_crash_before_the_answer_leaves_a_whole_key_that_a_retry_finds(void
     assert_int_equal(material(), 1);
 }
 
+/* The region is restarted next. */
+static void change_store(const char *sql)
+{
+    char command[512];
+
+    bw_store_close(region.daemon.store);
+    region.daemon.store = NULL;
+    (void)snprintf(command, sizeof command, "sqlite3 %s/store.db '%s'", region.dir, sql);
+    assert_int_equal(system(command), 0);
+}
+
+static void forget_answers(void) { change_store("DELETE FROM request"); }
+
 static void material_without_a_key_is_destroyed(void **state)
 {
     (void)state;
     /* what a crash between HSM and store would have left: the store's part is taken away below the triggers */
     assert_int_equal(create_and_crash(BW_SPEC_AES_256, 6).code, BW_OK);
     asked_clear(&asked);
-    bw_store_close(region.daemon.store);
-    region.daemon.store = NULL;
-    char command[256];
-    (void)snprintf(command, sizeof command, "sqlite3 %s/store.db 'DROP TRIGGER key_stays; DROP TRIGGER version_stays; DELETE FROM key_version; DELETE FROM key'", region.dir);
-    assert_int_equal(system(command), 0);
+    change_store("DROP TRIGGER key_stays; DROP TRIGGER version_stays; DELETE FROM key_version; DELETE FROM key");
     restart();
     assert_int_equal(open_intents(), 0);
     assert_null(stands());
@@ -598,6 +608,51 @@ static void a_version_without_material_gives_way_to_the_one_before(void **state)
     assert_int_equal(bw_key_primary(stands())->number, 1);
     assert_int_equal(rotate_key().code, BW_OK);
     assert_int_equal(bw_key_primary(stands())->number, 3);
+}
+
+/* The HSM has made the version, and the daemon died before the store was told. */
+static void a_version_that_the_store_does_not_know_is_destroyed(void **state)
+{
+    struct bw_record intent = { .operation = BW_METHOD_NR(RotateKey), .outcome = BW_OUTCOME_INTENT, .has_key = true, .principal = CUSTODIAN };
+    struct bw_arena arena = { 0 };
+    struct bw_key_version version;
+    uint64_t index;
+
+    (void)state;
+    assert_int_equal(create_key(BW_SPEC_AES_256, NULL).code, BW_OK);
+    intent.key            = stands()->name.id;
+    intent.policy_version = stands()->generation;
+    assert_int_equal(bw_audit_log_of(region.daemon.audit, &stands()->name.tenant, &intent.log).code, BW_OK);
+    assert_int_equal(bw_audit_write(region.daemon.audit, &intent, &index).code, BW_OK);
+    assert_int_equal(bw_make_version(token_of("acme"), stands()->spec, &stands()->name, 2, &arena, &version).code, BW_OK);
+    bw_arena_clear(&arena);
+    assert_int_equal(material(), 2);
+    restart();
+    assert_int_equal(open_intents(), 0);
+    assert_int_equal(material(), 1);
+    assert_int_equal(bw_key_primary(stands())->number, 1);
+    assert_int_equal(rotate_key().code, BW_OK);
+    assert_int_equal(bw_key_primary(stands())->number, 2);
+}
+
+static void a_rotation_whose_answer_was_lost_is_not_done_again(void **state)
+{
+    INIT(rotate_key, RotateKey);
+    const struct asking asking = { .caller = CUSTODIAN, .method = BW_METHOD_NR(RotateKey), .message = &message.base, .key = key_name, .request_id = 7 };
+
+    (void)state;
+    assert_int_equal(create_key(BW_SPEC_AES_256, NULL).code, BW_OK);
+    message.name = key_name;
+    asked_clear(&asked);
+    assert_int_equal(region_ask_and_crash(&region, &asking, bw_op_rotate_key, &asked).code, BW_OK);
+    asked_clear(&asked);
+    forget_answers(); /* the daemon died between the change and the answer that it keeps */
+    restart();
+    assert_int_equal(region_ask(&region, &asking, bw_op_rotate_key, &asked).code, BW_OK);
+    assert_int_equal(key_in_reply()->primary_version, 2);
+    assert_int_equal(material(), 2);
+    assert_int_equal(rotate_key().code, BW_OK); /* another request rotates */
+    assert_int_equal(key_in_reply()->primary_version, 3);
 }
 
 static void a_half_made_tenant_is_finished_by_the_same_request(void **state)
@@ -644,6 +699,8 @@ int main(void)
         REGION_TEST(a_crash_before_the_answer_leaves_a_whole_key_that_a_retry_finds),
         REGION_TEST(material_without_a_key_is_destroyed),
         REGION_TEST(a_version_without_material_gives_way_to_the_one_before),
+        REGION_TEST(a_version_that_the_store_does_not_know_is_destroyed),
+        REGION_TEST(a_rotation_whose_answer_was_lost_is_not_done_again),
         REGION_TEST(a_half_made_tenant_is_finished_by_the_same_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

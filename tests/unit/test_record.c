@@ -14,9 +14,10 @@
 static const struct bw_record full = {
     .operation = 2, .has_key = true, .key = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } }, .key_version = 7,
     .mechanism = 0x1087, .outcome = BW_OUTCOME_DENIED, .reason = BW_KEY_DISABLED, .policy_version = 12, .intent_index = 100,
+    .has_proposal = true, .proposal = { 0x9a, [15] = 1 },
     .count = 3, .last_us = 1700000000000009, .principal = "spiffe://ex.org/region/eu/tenant/acme/app/web-1",
     .certificate = { 0xce }, .address = "192.0.2.7:40000", .request_id = { 0x1d }, .has_aad_tag = true, .aad_tag = { 0xaa },
-    .purpose = "backup gr\xc3\xb6\xc3\x9f" "e", .context_names = { "file", "owner" }, .context_name_count = 2, .released = true,
+    .rule = "web encrypts", .purpose = "backup gr\xc3\xb6\xc3\x9f" "e", .context_names = { "file", "owner" }, .context_name_count = 2, .released = true,
 };
 static const struct bw_record_stamp stamp = {
     .event_id = { 0xee }, .time_us = 1700000000000002, .wall_us = 1700000000000001, .clock_unsure = true,
@@ -78,9 +79,10 @@ static void an_absent_class_is_its_salt_alone(void **state)
 static const struct { const char *message, *field; } texts[] = {
     { "RecordEssential", "region" }, { "RecordEssential", "node" }, { "RecordWho", "principal" }, { "RecordWho", "address" },
     { "RecordContext", "context_names" }, { "RecordContext", "purpose" },
+    { "RecordContext", "rule" }, /* a name in a key's policy, which custodians give */
 };
 static const struct { const char *message, *field; } fixed_bytes[] = {
-    { "RecordEssential", "event_id" }, { "RecordEssential", "key_id" }, { "RecordEssential", "principal_tag" },
+    { "RecordEssential", "event_id" }, { "RecordEssential", "key_id" }, { "RecordEssential", "principal_tag" }, { "RecordEssential", "proposal_id" },
     { "RecordWho", "certificate" }, { "RecordWho", "request_id" }, { "RecordContext", "aad_tag" },
 };
 
@@ -151,6 +153,7 @@ static void the_largest_record_fits_and_a_larger_one_is_refused(void **state)
     memset(longer, 'n', sizeof longer - 1);
     memset(record->principal, 'p', sizeof record->principal - 1);
     memset(record->address, 'a', sizeof record->address - 1);
+    memset(record->rule, 'r', sizeof record->rule - 1);
     memset(record->purpose, 'u', sizeof record->purpose - 1);
     record->context_name_count = BW_CONTEXT_PAIRS_MAX;
     for (size_t i = 0; i < BW_CONTEXT_PAIRS_MAX; i++)

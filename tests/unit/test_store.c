@@ -77,7 +77,7 @@ static void add_tenant(struct bw_store *store, const char *name, uint32_t log)
     struct bw_tenant_info tenant;
 
     draft_tenant(&tenant, name, log);
-    assert_int_equal(bw_store_put_tenant(store, &tenant).code, BW_OK);
+    assert_int_equal(bw_store_put_tenant(store, &tenant, NULL).code, BW_OK);
 }
 
 static int setup(void **state)
@@ -102,6 +102,16 @@ static int teardown(void **state)
     bw_store_close(f->store);
     remove_folder(f->dir);
     return 0;
+}
+
+/* ---- proposals ---- */
+
+static const bw_tenant acme = { "acme" };
+
+static struct bw_proposal proposal_of(uint8_t id)
+{
+    return (struct bw_proposal){ .tenant = acme, .id = { id }, .method = 45, .request = bw_bytes_text("request"), .generation = 1, .proposer = "ann",
+                                 .created_us = 1000, .expires_us = 5000 };
 }
 
 /* ---- keys ---- */
@@ -164,7 +174,7 @@ static void a_key_comes_out_as_it_went_in(void **state)
     int seen = 0;
 
     draft_rich(&key, 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     reopen(f);
     assert_int_equal(bw_store_each_key(f->store, compare_rich, &seen).code, BW_OK);
     assert_int_equal(seen, 1);
@@ -176,12 +186,12 @@ static void a_key_is_changed_from_its_last_generation_only(void **state)
     struct bw_key key;
 
     draft_rich(&key, 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_CONFLICT);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_CONFLICT);
     key.generation = 3;
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_CONFLICT);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_CONFLICT);
     key.generation = 2;
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
 }
 
 static void an_alias_is_one_keys_in_its_tenant(void **state)
@@ -190,21 +200,21 @@ static void an_alias_is_one_keys_in_its_tenant(void **state)
     struct bw_key first, second;
 
     draft_rich(&first, 1);
-    assert_int_equal(bw_store_put_key(f->store, &first).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &first, NULL).code, BW_OK);
 
     draft_key(&second, "acme", 6);
     second.aliases = two_aliases, second.alias_count = 1;
-    assert_int_equal(bw_store_put_key(f->store, &second).code, BW_ALREADY_EXISTS);
+    assert_int_equal(bw_store_put_key(f->store, &second, NULL).code, BW_ALREADY_EXISTS);
 
     draft_key(&second, "umbra", 7);
     second.aliases = two_aliases, second.alias_count = 1;
-    assert_int_equal(bw_store_put_key(f->store, &second).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &second, NULL).code, BW_OK);
 
     first.generation = 2, first.alias_count = 0;
-    assert_int_equal(bw_store_put_key(f->store, &first).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &first, NULL).code, BW_OK);
     draft_key(&second, "acme", 8);
     second.aliases = two_aliases, second.alias_count = 1;
-    assert_int_equal(bw_store_put_key(f->store, &second).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &second, NULL).code, BW_OK);
 }
 
 static bw_result read_reserved(void *self, const struct bw_key *key)
@@ -221,7 +231,7 @@ static void reserved_uses_only_grow(void **state)
     uint64_t reserved = 0;
 
     draft_key(&key, "acme", 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     assert_int_equal(bw_store_reserve_uses(f->store, &key.name.id, 1, 1000).code, BW_OK);
     assert_int_equal(bw_store_reserve_uses(f->store, &key.name.id, 1, 500).code, BW_OK);
     assert_int_equal(bw_store_reserve_uses(f->store, &key.name.id, 2, 500).code, BW_NO_SUCH_KEY);
@@ -258,14 +268,14 @@ static void a_tenant_counts_its_changes_and_those_in_it(void **state)
     int seen = 0;
 
     draft_key(&key, "acme", 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     draft_tenant(&tenant, "acme", 1);
-    assert_int_equal(bw_store_put_tenant(f->store, &tenant).code, BW_ALREADY_EXISTS);
+    assert_int_equal(bw_store_put_tenant(f->store, &tenant, NULL).code, BW_ALREADY_EXISTS);
     tenant.generation  = 2;
     tenant.state       = BW_TENANT_STATE_SEALED;
     tenant.policy_text = "{\"apps_own_keys\": true}";
-    assert_int_equal(bw_store_put_tenant(f->store, &tenant).code, BW_OK);
-    assert_int_equal(bw_store_put_tenant(f->store, &tenant).code, BW_CONFLICT);
+    assert_int_equal(bw_store_put_tenant(f->store, &tenant, NULL).code, BW_OK);
+    assert_int_equal(bw_store_put_tenant(f->store, &tenant, NULL).code, BW_CONFLICT);
     reopen(f);
     assert_int_equal(bw_store_each_tenant(f->store, compare_tenant, &seen).code, BW_OK);
     assert_int_equal(seen, 2);
@@ -336,7 +346,7 @@ static void a_retry_finds_its_first_answer(void **state)
 {
     struct fixture *f = *state;
     struct bw_arena arena = { 0 };
-    const bw_tenant acme = { "acme" }, umbra = { "umbra" };
+    const bw_tenant umbra = { "umbra" };
     const bw_bytes id = { (const uint8_t *)"0123456789abcdef", 16 };
     const uint8_t digest[32] = { 1 }, other[32] = { 2 };
     bw_bytes reply;
@@ -400,7 +410,7 @@ static const struct { const char *why; const char *sql; } attacks[] = {
     { "forgetting a version",                 "DELETE FROM key_version" },
     { "renumbering a version",                "UPDATE key_version SET number = 9 WHERE number = 3" },
     { "another public key",                   "UPDATE key_version SET public_key = x'00'" },
-    { "a version before the last",            "INSERT INTO key_version VALUES (" THE_KEY ", 2, 1, 0, x'', 0, 0)" },
+    { "a version before the last",            "INSERT INTO key_version VALUES (" THE_KEY ", 2, 1, 0, x'', 0, 0, x'')" },
     { "reviving a destroyed version",         "UPDATE key_version SET state = 3; UPDATE key_version SET state = 1" },
     { "giving uses back",                     "UPDATE key_version SET reserved = 10; UPDATE key_version SET reserved = 9" },
     { "an alias in another tenant",           "INSERT INTO key_alias VALUES ('umbra', 'x', " THE_KEY ")" },
@@ -409,6 +419,12 @@ static const struct { const char *why; const char *sql; } attacks[] = {
     { "making an object one's own",           "UPDATE object SET owner = 'me'" },
     { "pardoning the revoked",                "DELETE FROM revoked" },
     { "revoking somebody else instead",       "UPDATE revoked SET principal = 'x'" },
+    { "another request under a proposal",     "UPDATE proposal SET request = x'00'" },
+    { "a proposal that stands for longer",    "UPDATE proposal SET expires_us = expires_us + 1" },
+    { "an approval by somebody else",         "UPDATE approval SET custodian = 'x'" },
+    { "an approval of no proposal",           "INSERT INTO approval VALUES ('acme', x'00000000000000000000000000000000', 'x', 0)" },
+    { "an approval of another tenant's",      "INSERT INTO approval SELECT 'umbra', proposal, 'x', 0 FROM approval" },
+    { "an approval by one who is revoked",    "INSERT INTO approval SELECT tenant, proposal, 'spiffe://a', 0 FROM approval" },
 };
 
 static void what_must_never_change_cannot(void **state)
@@ -416,11 +432,13 @@ static void what_must_never_change_cannot(void **state)
     struct fixture *f = *state;
     struct bw_key key;
     struct bw_object object = object_of("acme", 1, "x");
+    struct bw_proposal proposal = proposal_of(1);
     char path[128];
     sqlite3 *db;
 
     draft_rich(&key, 1);
-    assert_int_equal(bw_store_put_key(f->store, &key).code, BW_OK);
+    assert_int_equal(bw_store_propose(f->store, &proposal).code, BW_OK);
+    assert_int_equal(bw_store_put_key(f->store, &key, NULL).code, BW_OK);
     assert_int_equal(bw_store_put_object(f->store, &object).code, BW_OK);
     assert_int_equal(bw_store_revoke(f->store, "spiffe://a", 5).code, BW_OK);
     bw_store_close(f->store);
@@ -519,13 +537,106 @@ static void nobody_else_may_read_or_write_it(void **state)
     assert_int_equal(bw_store_open(f->dir, &home, &store).code, BW_STORE_UNAVAILABLE);
 }
 
+/* ---- what custodians approved is spent with the change, once ---- */
+
+/* Proposed by ann, approved by bob and cas; cas was revoked then. The tenant is of generation 1. */
+static void put_proposal(struct bw_store *store)
+{
+    struct bw_proposal p = proposal_of(1);
+
+    assert_int_equal(bw_store_propose(store, &p).code, BW_OK);
+    assert_int_equal(bw_store_approve(store, &acme, p.id, "bob", 1001).code, BW_OK);
+    assert_int_equal(bw_store_approve(store, &acme, p.id, "cas", 1002).code, BW_OK);
+    assert_int_equal(bw_store_revoke(store, "cas", 1003).code, BW_OK);
+}
+
+static const struct { const char *why, *tenant; uint8_t proposal; const char *caller; unsigned needed; uint64_t generation; int64_t now_us; enum bw_code code; } warrants[] = {
+    { "three where one of them is revoked",  "acme",  1, "ann", 3, 1, 4999, BW_NOT_APPROVED },
+    { "by the one who is revoked",           "acme",  1, "cas", 2, 1, 4999, BW_NOT_APPROVED },
+    { "by one who did not approve",          "acme",  1, "dan", 2, 1, 4999, BW_NOT_APPROVED },
+    { "when its time is over",               "acme",  1, "ann", 2, 1, 5000, BW_NOT_APPROVED },
+    { "when the tenant has changed",         "acme",  1, "ann", 2, 2, 4999, BW_NOT_APPROVED },
+    { "another proposal",                    "acme",  2, "ann", 2, 1, 4999, BW_NOT_APPROVED },
+    { "in another tenant",                   "umbra", 1, "ann", 2, 1, 4999, BW_NOT_APPROVED },
+    { "two of them",                         "acme",  1, "bob", 2, 1, 4999, BW_OK           },
+    { "and once more",                       "acme",  1, "bob", 2, 1, 4999, BW_NOT_APPROVED },
+};
+
+static void a_warrant_is_good_once_and_only_while_its_custodians_are(void **state)
+{
+    struct fixture *f = *state;
+
+    put_proposal(f->store);
+    for (size_t i = 0; i < ARRAY_LEN(warrants); i++) {
+        bw_tenant tenant = { "" };
+        struct bw_key key;
+        (void)snprintf(tenant.text, sizeof tenant.text, "%s", warrants[i].tenant);
+        struct bw_warrant warrant = { .tenant = &tenant, .proposal = { warrants[i].proposal }, .caller = warrants[i].caller, .needed = warrants[i].needed,
+                                      .tenant_generation = warrants[i].generation, .now_us = warrants[i].now_us };
+        draft_key(&key, "acme", (uint32_t)i + 1);
+        bw_result result = bw_store_put_key(f->store, &key, &warrant);
+        if (result.code != warrants[i].code || warrant.spent != (result.code == BW_OK))
+            fail_msg("%s: %d", warrants[i].why, result.code);
+    }
+}
+
+static void a_change_that_fails_spends_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct bw_warrant warrant = { .tenant = &acme, .proposal = { 1 }, .caller = "ann", .needed = 2, .tenant_generation = 1, .now_us = 2000 };
+    struct bw_key key;
+
+    put_proposal(f->store);
+    draft_key(&key, "acme", 1);
+    key.generation = 7;
+    assert_int_equal(bw_store_put_key(f->store, &key, &warrant).code, BW_CONFLICT);
+    key.generation = 1;
+    assert_int_equal(bw_store_put_key(f->store, &key, &warrant).code, BW_OK);
+}
+
+static void a_proposal_comes_out_as_it_went_in(void **state)
+{
+    struct fixture *f = *state;
+    struct bw_arena arena = { 0 };
+    struct bw_approval approvals[BW_APPROVALS_MAX];
+    struct bw_proposal back;
+    size_t count;
+
+    put_proposal(f->store);
+    back = proposal_of(1);
+    back.expires_us = 9000;
+    assert_int_equal(bw_store_propose(f->store, &back).code, BW_OK);                     /* what is there stays, */
+    assert_int_equal(bw_store_approve(f->store, &acme, back.id, "bob", 2000).code, BW_OK); /* and twice is once */
+    reopen(f);
+    assert_int_equal(bw_store_get_proposal(f->store, &acme, back.id, &arena, &back).code, BW_OK);
+    assert_int_equal(back.method, 45);
+    assert_true(bw_bytes_equal(back.request, bw_bytes_text("request")));
+    assert_string_equal(back.proposer, "ann");
+    assert_int_equal(back.expires_us, 5000);
+    assert_int_equal(bw_store_list_approvals(f->store, &acme, back.id, &arena, approvals, &count).code, BW_OK);
+    assert_int_equal(count, 3);
+    assert_string_equal(approvals[0].custodian, "ann");
+    assert_false(approvals[1].revoked);
+    assert_true(approvals[2].revoked);
+    assert_int_equal(bw_store_approve(f->store, &acme, back.id, "cas", 1).code, BW_STORE_UNAVAILABLE); /* the schema's own guard */
+    assert_int_equal(bw_store_list_over(f->store, 4999, &arena, &back, 1, &count).code, BW_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(bw_store_list_over(f->store, 5000, &arena, &back, 1, &count).code, BW_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id, 4999).code, BW_NO_SUCH_PROPOSAL);
+    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id, 5000).code, BW_OK);
+    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id, INT64_MAX).code, BW_NO_SUCH_PROPOSAL);
+    assert_int_equal(bw_store_approve(f->store, &acme, back.id, "bob", 1).code, BW_NO_SUCH_PROPOSAL);
+    bw_arena_clear(&arena);
+}
+
 /* ---- every SQLite call fails in turn ---- */
 
 static bw_result put_rich(struct bw_store *store)
 {
     struct bw_key key;
     draft_rich(&key, 1);
-    return bw_store_put_key(store, &key);
+    return bw_store_put_key(store, &key, NULL);
 }
 
 static bw_result put_object(struct bw_store *store)
@@ -538,7 +649,7 @@ static bw_result put_third_tenant(struct bw_store *store)
 {
     struct bw_tenant_info tenant;
     draft_tenant(&tenant, "third", 3);
-    return bw_store_put_tenant(store, &tenant);
+    return bw_store_put_tenant(store, &tenant, NULL);
 }
 
 static bw_result revoke_one(struct bw_store *store) { return bw_store_revoke(store, "spiffe://a", 1); }
@@ -549,12 +660,32 @@ static bw_result keep(struct bw_store *store)
     return bw_store_keep_request(store, &(bw_tenant){ "acme" }, bw_bytes_text("0123456789abcdef"), digest, bw_bytes_text("r"), 1);
 }
 
+static bw_result propose_one(struct bw_store *store)
+{
+    struct bw_proposal p = proposal_of(1);
+    return bw_store_propose(store, &p);
+}
+
+static bw_result approve_one(struct bw_store *store) { return bw_store_approve(store, &acme, proposal_of(1).id, "bob", 1); }
+
+static bw_result carry_out(struct bw_store *store)
+{
+    struct bw_warrant warrant = { .tenant = &acme, .proposal = { 1 }, .caller = "ann", .needed = 2, .tenant_generation = 1, .now_us = 2000 };
+    struct bw_key key;
+
+    draft_key(&key, "acme", 9);
+    return bw_store_put_key(store, &key, &warrant);
+}
+
 static const struct { const char *what; bw_result (*run)(struct bw_store *); const char *trace; } changes[] = {
     { "a key",        put_rich,         "SELECT (SELECT count(*) FROM key) + (SELECT count(*) FROM key_version) + (SELECT count(*) FROM key_alias)" },
     { "an object",    put_object,       "SELECT (SELECT count(*) FROM object) + (SELECT sum(contents) FROM tenant)" },
     { "a tenant",     put_third_tenant, "SELECT count(*) FROM tenant" },
     { "a revocation", revoke_one,           "SELECT count(*) FROM revoked" },
     { "an answer",    keep,             "SELECT count(*) FROM request" },
+    { "a proposal",   propose_one,      "SELECT (SELECT count(*) FROM proposal) + (SELECT count(*) FROM approval)" },
+    { "an approval",  approve_one,      "SELECT count(*) FROM approval" },
+    { "what is approved", carry_out,    "SELECT (SELECT count(*) FROM key) - (SELECT count(*) FROM proposal) - (SELECT count(*) FROM approval)" },
 };
 
 static int read_count(void *self, int columns, char **values, char **names)
@@ -668,6 +799,9 @@ int main(void)
         STORE_TEST(a_store_has_one_daemon),
         STORE_TEST(a_store_is_made_once_and_on_purpose),
         STORE_TEST(nobody_else_may_read_or_write_it),
+        STORE_TEST(a_proposal_comes_out_as_it_went_in),
+        STORE_TEST(a_warrant_is_good_once_and_only_while_its_custodians_are),
+        STORE_TEST(a_change_that_fails_spends_nothing),
         STORE_TEST(whatever_call_fails_nothing_is_half_done),
         STORE_TEST(whatever_call_fails_a_store_opens_or_is_refused),
         STORE_TEST(whatever_call_fails_a_new_store_is_whole_or_absent),

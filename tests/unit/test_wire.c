@@ -90,24 +90,27 @@ static void the_allocator_frees_nothing(void **state)
 
 static const uint8_t request_id[BW_REQUEST_ID_LEN] = { 0xab };
 
-static const struct { const char *why; bw_result result; const char *home; const char *reason; const char *message; enum bw_code code; } trips[] = {
-    { "a malformed field says what is wrong",  bw_fail_at(BW_BAD_ARGUMENT, "mechanism.iv", "not 16 bytes"), NULL,
+static const struct { const char *why; bw_result result; const char *home, *proposal; const char *reason; const char *message; enum bw_code code; } trips[] = {
+    { "a malformed field says what is wrong",  bw_fail_at(BW_BAD_ARGUMENT, "mechanism.iv", "not 16 bytes"), NULL, NULL,
       "BAD_ARGUMENT", "not 16 bytes", BW_BAD_ARGUMENT },
-    { "a foreign envelope names its home",     bw_fail(BW_WRONG_REGION, "envelope of another region"), "ch",
+    { "a foreign envelope names its home",     bw_fail(BW_WRONG_REGION, "envelope of another region"), "ch", NULL,
       "WRONG_REGION", "this belongs to another region; only its home region can serve it", BW_WRONG_REGION },
-    { "why there is no such key is not told",  bw_fail_at(BW_NO_SUCH_KEY, "key.name", "of another tenant"), NULL,
+    { "why there is no such key is not told",  bw_fail_at(BW_NO_SUCH_KEY, "key.name", "of another tenant"), NULL, NULL,
       "NO_SUCH_KEY", "there is no such key", BW_NO_SUCH_KEY },
-    { "our own failure tells nothing of us",   bw_fail(BW_STORE_UNAVAILABLE, "disk full"), NULL,
+    { "our own failure tells nothing of us",   bw_fail(BW_STORE_UNAVAILABLE, "disk full"), NULL, NULL,
       "STORE_UNAVAILABLE", "the key store cannot be read or written", BW_STORE_UNAVAILABLE },
-    { "a code of one process does not travel", bw_fail(BW_SESSION_INVALID, "handle 7"), NULL,
+    { "a code of one process does not travel", bw_fail(BW_SESSION_INVALID, "handle 7"), NULL, NULL,
       "INTERNAL", "the service failed; its operator's log says why", BW_INTERNAL },
+    { "what waits for custodians names its proposal", bw_fail(BW_NOT_APPROVED, "one of two"), NULL, "00112233445566778899aabbccddeeff",
+      "NOT_APPROVED", "this waits for the approval of more custodians", BW_NOT_APPROVED },
 };
 
 static void a_refusal_arrives_as_what_it_was(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(trips); i++) {
-        struct bw_refusal_parts parts = { .result = trips[i].result, .home_region = trips[i].home, .request_id = bw_bytes_of(request_id, sizeof request_id) };
+        struct bw_refusal_parts parts = { .result = trips[i].result, .home_region = trips[i].home, .proposal = trips[i].proposal,
+                                          .request_id = bw_bytes_of(request_id, sizeof request_id) };
         struct bw_arena arena = { 0 };
         struct bw_refusal refusal;
         bw_bytes details;
@@ -118,6 +121,7 @@ static void a_refusal_arrives_as_what_it_was(void **state)
         assert_string_equal(refusal.reason, trips[i].reason);
         assert_string_equal(refusal.message, trips[i].message);
         assert_string_equal(refusal.home_region, trips[i].home ? trips[i].home : "");
+        assert_string_equal(refusal.proposal, trips[i].proposal ? trips[i].proposal : "");
         assert_string_equal(refusal.field, trips[i].result.field ? trips[i].result.field : "");
         assert_int_equal(refusal.grpc_status, bw_code_row(trips[i].code)->grpc);
         assert_int_equal(bw_wire_result(&refusal).code, trips[i].code);
