@@ -208,7 +208,7 @@ static struct bw_shared *take_message(struct bw_batcher *batcher, struct bw_shar
 {
     struct bw_shared **at = &batcher->first, **end = &sender->next;
     size_t count = 1, bytes = FIELD_ROOM + sender->request.len;
-    size_t most = batcher->inside / UNDER_WAY_MAX + 1;
+    size_t most = batcher->inside / UNDER_WAY_MAX + 1; /* an even share: else one message has nearly all and the other nobody */
 
     while (*at != sender)
         at = &(*at)->next;

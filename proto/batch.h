@@ -1,8 +1,9 @@
 /* Callers that come together share a message: a Crypto.Batch of what each asks.
  *
  * Nobody waits for company: whoever finds room among the messages on their way sends at once, as a call of its own when he
- * is alone. Only who finds them all under way waits, and the next message takes all who do. There is no timer and no
- * thread: a message is sent by one of its callers, who tells the others what came of it.
+ * is alone. Only who finds them all under way waits, and the next message takes who does, up to half of all who are inside,
+ * so that the region has one half to work on while the other comes and goes. There is no timer and no thread: a message is
+ * sent by one of its callers, who tells the others what came of it.
  * Each keeps what is his: request id, deadline, result and refusal. */
 #ifndef BW_PROTO_BATCH_H
 #define BW_PROTO_BATCH_H

@@ -324,8 +324,8 @@ void bw_tls_prepare_process(void)
 {
     /* Left to itself, SSL_CTX_new would do this under our lock. It loads the host's configuration into the host's
      * default context, as the host's own first use of OpenSSL does; the flag that forbids it would forbid it to the
-     * host too, for good. */
-    (void)OPENSSL_init_ssl(0, NULL);
+     * host too, for good. An OpenSSL of our own has no use for it. */
+    (void)OPENSSL_init_ssl(BW_OPENSSL_INIT, NULL);
 }
 
 bw_result bw_tls_new(const bw_region *home, const char *trust_domain, OSSL_LIB_CTX *library, struct bw_tls **ret_tls)

@@ -328,13 +328,15 @@ static bw_result learn_object(struct bw_objects *objects, struct bw_object *obje
 }
 
 /* Baseline, and that certificates are seen without a login: some hosts look for that before they ask for a PIN. */
+static const struct { CK_ULONG id; const char *label; } profiles[] = {
+    { CKP_BASELINE_PROVIDER, "baseline provider" }, { CKP_PUBLIC_CERTIFICATES_TOKEN, "public certificates" },
+};
+
 static bw_result add_profiles(struct bw_objects *objects)
 {
-    static const CK_ULONG profiles[] = { CKP_BASELINE_PROVIDER, CKP_PUBLIC_CERTIFICATES_TOKEN };
-
     for (size_t i = 0; i < ARRAY_LEN(profiles); i++) {
         BW_AUTO(object) object = NULL;
-        BW_TRY(bw_token_profile(profiles[i], &object));
+        BW_TRY(bw_token_profile(profiles[i].id, profiles[i].label, &object));
         BW_TRY(learn_object(objects, object));
     }
     return bw_success();

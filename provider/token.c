@@ -261,7 +261,7 @@ bw_result bw_token_stored(const struct bw_remote_object *stored, struct bw_objec
 }
 
 /* Its id need only differ from other profiles': the class is part of the key that the table finds it by. */
-static bw_result fill_profile(struct bw_object *object, CK_ULONG profile)
+static bw_result fill_profile(struct bw_object *object, CK_ULONG profile, const char *label)
 {
     static const CK_ATTRIBUTE_TYPE never[] = { CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE };
     struct bw_attributes *a = &object->attributes;
@@ -269,18 +269,19 @@ static bw_result fill_profile(struct bw_object *object, CK_ULONG profile)
     memcpy(object->id, &profile, sizeof profile);
     BW_TRY(bw_attributes_set_ulong(a, CKA_CLASS, CKO_PROFILE));
     BW_TRY(bw_attributes_set_ulong(a, CKA_PROFILE_ID, profile));
+    BW_TRY(bw_attributes_set(a, CKA_LABEL, bw_bytes_text(label)));
     BW_TRY(bw_attributes_set_bool(a, CKA_TOKEN, true));
     for (size_t i = 0; i < ARRAY_LEN(never); i++)
         BW_TRY(bw_attributes_set_bool(a, never[i], false));
     return bw_success();
 }
 
-bw_result bw_token_profile(CK_ULONG profile, struct bw_object **ret_object)
+bw_result bw_token_profile(CK_ULONG profile, const char *label, struct bw_object **ret_object)
 {
     BW_AUTO(object) object = NULL;
 
     BW_TRY(bw_object_new(BW_ORIGIN_STORED, &object));
-    BW_TRY(fill_profile(object, profile));
+    BW_TRY(fill_profile(object, profile, label));
     *ret_object = bw_take(&object);
     return bw_success();
 }

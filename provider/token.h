@@ -14,7 +14,7 @@ bw_result bw_token_key(const struct bw_remote_key *key, bool is_private, struct 
 bw_result bw_token_stored(const struct bw_remote_object *stored, struct bw_object **ret_object);
 
 /* A profile object (PKCS#11 v3.0, 4.13): what the token says that applications may rely on. No region is asked for it. */
-bw_result bw_token_profile(CK_ULONG profile, struct bw_object **ret_object);
+bw_result bw_token_profile(CK_ULONG profile, const char *label, struct bw_object **ret_object);
 
 /* What the bytes of a public key, or of a certificate, say of it: modulus, exponent, point, subject, issuer ...
  * BW_DATA_INVALID: they are none. */

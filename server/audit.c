@@ -401,6 +401,11 @@ const char *bw_audit_origin(struct bw_audit *audit, uint32_t log)
     return bw_audit_logs_get(audit->logs, log)->row.origin;
 }
 
+uint32_t bw_audit_log_count(struct bw_audit *audit)
+{
+    return bw_audit_logs_count(audit->logs);
+}
+
 void bw_audit_tag(struct bw_audit *audit, uint32_t log, bw_bytes data, uint8_t ret_tag[static 32])
 {
     const struct bw_audit_log *at = bw_audit_logs_get(audit->logs, log);

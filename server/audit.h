@@ -59,6 +59,8 @@ BW_DEFINE_AUTO(audit)
 bw_result   bw_audit_log_of(struct bw_audit *audit, const bw_tenant *tenant, uint32_t *ret_log);
 const char *bw_audit_origin(struct bw_audit *audit, uint32_t log); /* lives as long as audit */
 
+uint32_t    bw_audit_log_count(struct bw_audit *audit);
+
 /* One thing that waits for its record. Embedded in what waits; owned by it. */
 struct bw_audit_entry {
     struct bw_audit_entry *next;

@@ -2,15 +2,20 @@
 
 #include <unistd.h>
 
-enum statement { EACH, ADD };
+enum statement { BEGIN, COMMIT, EACH, ADD, KEEP, EACH_KEPT };
 
 static const char *const statements[] = {
-    [EACH] = "SELECT number, epoch, entry FROM epoch ORDER BY number",
-    [ADD]  = "INSERT INTO epoch (number, epoch, entry) VALUES (?1, ?2, ?3)",
+    [BEGIN]     = "BEGIN IMMEDIATE",
+    [COMMIT]    = "COMMIT",
+    [EACH]      = "SELECT number, epoch, entry FROM epoch ORDER BY number",
+    [ADD]       = "INSERT INTO epoch (number, epoch, entry) VALUES (?1, ?2, ?3)",
+    [KEEP]      = "REPLACE INTO kept (origin, size, root, note, signed_us) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [EACH_KEPT] = "SELECT origin, size, root, note, signed_us FROM kept ORDER BY origin",
 };
 
 static const struct bw_audit_file_kind kind = {
-    .tables = "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL)",
+    .tables = "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL);"
+              "CREATE TABLE kept (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, signed_us INTEGER NOT NULL)",
     .application_id = 0x42574531, .statements = statements, .statement_count = ARRAY_LEN(statements),
 };
 
@@ -103,7 +108,47 @@ static bw_result read_again(struct bw_anchor *anchor, struct bw_hasher *hasher)
     return bw_success();
 }
 
-bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, struct bw_proof *ret_inclusion)
+static bw_result keep(struct bw_sql *sql, const struct bw_guarded *row)
+{
+    bw_sql_bind_text(sql, KEEP, 1, bw_bytes_text(row->checkpoint.origin));
+    bw_sql_bind_number(sql, KEEP, 2, (int64_t)row->checkpoint.size);
+    bw_sql_bind_bytes(sql, KEEP, 3, bw_bytes_of(row->checkpoint.root.bytes, sizeof row->checkpoint.root.bytes));
+    bw_sql_bind_bytes(sql, KEEP, 4, row->note);
+    bw_sql_bind_number(sql, KEEP, 5, row->signed_us);
+    return bw_sql_run(sql, KEEP);
+}
+
+static bw_result store(struct bw_anchor *anchor, uint64_t epoch, bw_bytes entry, const struct bw_guarded *kept, size_t kept_count)
+{
+    for (size_t i = 0; i < kept_count; i++)
+        BW_TRY(keep(&anchor->sql, &kept[i]));
+    bw_sql_bind_number(&anchor->sql, ADD, 1, (int64_t)anchor->frontier.size);
+    bw_sql_bind_number(&anchor->sql, ADD, 2, (int64_t)epoch);
+    bw_sql_bind_bytes(&anchor->sql, ADD, 3, entry);
+    BW_TRY(bw_sql_run(&anchor->sql, ADD));
+    return bw_sql_run(&anchor->sql, COMMIT);
+}
+
+bw_result bw_anchor_each_kept(struct bw_anchor *anchor, bw_result (*each)(void *self, const struct bw_guarded *row), void *self)
+{
+    struct bw_guarded row;
+    bw_result r    = bw_success();
+    bool      more = true;
+
+    while (bw_ok(r)) {
+        BW_TRY(bw_sql_step(&anchor->sql, EACH_KEPT, &more));
+        if (!more)
+            break;
+        r = bw_guarded_of_row(&anchor->sql, EACH_KEPT, &row);
+        if (bw_ok(r))
+            r = each(self, &row);
+    }
+    bw_sql_reset(&anchor->sql, EACH_KEPT);
+    return r;
+}
+
+bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, const struct bw_guarded *kept, size_t kept_count,
+                        struct bw_proof *ret_inclusion)
 {
     struct bw_frontier grown;
     uint8_t entry[BW_EPOCH_ENTRY_LEN];
@@ -112,11 +157,13 @@ bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, cons
     grown = anchor->frontier;
     bw_epoch_print(epoch, entry);
     BW_TRY(add_leaf(&grown, hasher, bw_bytes_of(entry, sizeof entry)));
-    bw_sql_bind_number(&anchor->sql, ADD, 1, (int64_t)anchor->frontier.size);
-    bw_sql_bind_number(&anchor->sql, ADD, 2, (int64_t)epoch->epoch);
-    bw_sql_bind_bytes(&anchor->sql, ADD, 3, bw_bytes_of(entry, sizeof entry));
+    BW_TRY(bw_sql_run(&anchor->sql, BEGIN));
     anchor->in_doubt = true;
-    BW_TRY(bw_sql_run(&anchor->sql, ADD));
+    bw_result r = store(anchor, epoch->epoch, bw_bytes_of(entry, sizeof entry), kept, kept_count);
+    if (!bw_ok(r)) {
+        bw_sql_roll_back(&anchor->sql);
+        return r;
+    }
     anchor->in_doubt = false;
     path_of_newest(&anchor->frontier, ret_inclusion);
     anchor->frontier = grown;

@@ -4,7 +4,7 @@
 #ifndef BW_SERVER_AUDIT_ANCHOR_H
 #define BW_SERVER_AUDIT_ANCHOR_H
 
-#include "audit_file.h"
+#include "audit_guard.h"
 #include "epoch.h"
 
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is one. */
@@ -26,7 +26,12 @@ void      bw_anchor_close(struct bw_anchor *anchor);
 /* The root of the first size entries. BW_LOG_POSITION: there are fewer. */
 bw_result bw_anchor_root(struct bw_anchor *anchor, struct bw_hasher *hasher, uint64_t size, bw_hash *ret_root);
 
-/* Durable when it returns. ret_inclusion: of the new entry, in the tree that it ends. */
-bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, struct bw_proof *ret_inclusion);
+/* Durable when it returns. ret_inclusion: of the new entry, in the tree that it ends. kept: the checkpoints that it is about,
+ * which are kept in case that the guard is lost. */
+bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, const struct bw_guarded *kept, size_t kept_count,
+                        struct bw_proof *ret_inclusion);
+
+/* The checkpoints of the last epoch; borrowed until the callback returns. */
+bw_result bw_anchor_each_kept(struct bw_anchor *anchor, bw_result (*each)(void *self, const struct bw_guarded *row), void *self);
 
 #endif

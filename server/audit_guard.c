@@ -36,16 +36,16 @@ void bw_audit_guard_close(struct bw_audit_guard *guard)
 
 /* ---- reading ---- */
 
-static bw_result row_of(struct bw_sql *sql, struct bw_guarded *ret_row)
+bw_result bw_guarded_of_row(struct bw_sql *sql, unsigned statement, struct bw_guarded *ret_row)
 {
-    struct bw_guarded row = { .note = bw_sql_get_bytes(sql, EACH, 3), .signed_us = bw_sql_get_number(sql, EACH, 4) };
-    bw_bytes origin = bw_sql_get_bytes(sql, EACH, 0), root = bw_sql_get_bytes(sql, EACH, 2);
+    struct bw_guarded row = { .note = bw_sql_get_bytes(sql, statement, 3), .signed_us = bw_sql_get_number(sql, statement, 4) };
+    bw_bytes origin = bw_sql_get_bytes(sql, statement, 0), root = bw_sql_get_bytes(sql, statement, 2);
 
     BW_CHECK(origin.len > 0 && origin.len < sizeof row.checkpoint.origin && root.len == sizeof row.checkpoint.root && row.note.len <= BW_NOTE_MAX,
-             BW_AUDIT_UNAVAILABLE, "the guard file is damaged");
+             BW_AUDIT_UNAVAILABLE, "a checkpoint that was kept is damaged");
     memcpy(row.checkpoint.origin, origin.data, origin.len);
     memcpy(row.checkpoint.root.bytes, root.data, root.len);
-    row.checkpoint.size = (uint64_t)bw_sql_get_number(sql, EACH, 1);
+    row.checkpoint.size = (uint64_t)bw_sql_get_number(sql, statement, 1);
 
     *ret_row = row;
     return bw_success();
@@ -61,7 +61,7 @@ bw_result bw_audit_guard_each(struct bw_audit_guard *guard, bw_result (*each)(vo
         BW_TRY(bw_sql_step(&guard->sql, EACH, &more));
         if (!more)
             break;
-        r = row_of(&guard->sql, &row);
+        r = bw_guarded_of_row(&guard->sql, EACH, &row);
         if (bw_ok(r))
             r = each(self, &row);
     }

@@ -16,6 +16,9 @@ struct bw_guarded {
     int64_t              signed_us;  /* wall clock */
 };
 
+/* A row of a statement that gives origin, size, root, note, signed_us, as the last checkpoints are kept wherever they are. */
+bw_result bw_guarded_of_row(struct bw_sql *sql, unsigned statement, struct bw_guarded *ret_row);
+
 /* On purpose, once per region. BW_ALREADY_EXISTS: there is one. */
 bw_result bw_audit_guard_create(const char *path, const bw_region *region);
 

@@ -247,11 +247,13 @@ bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job)
 static bw_result check_origin(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key, const struct bw_mechanism_row *mechanism)
 {
     const struct bw_identity *caller = &job->caller.identity;
+    int64_t now_us = wall_us();
 
     BW_TRY(check_state(key));
-    BW_CHECK(bw_key_concerns(key, caller, &daemon->region, NULL, wall_us()), BW_NOT_PERMITTED, "policy of the session key's origin");
-    BW_CHECK(bw_key_concerns(key, caller, &daemon->region, mechanism, wall_us()), BW_MECHANISM_OFF, "off by default, and the origin's policy does not name it");
-    return bw_success();
+    if (bw_key_concerns(key, caller, &daemon->region, mechanism, now_us))
+        return bw_success();
+    BW_CHECK(bw_key_concerns(key, caller, &daemon->region, NULL, now_us), BW_NOT_PERMITTED, "policy of the session key's origin");
+    return bw_fail(BW_MECHANISM_OFF, "off by default, and the origin's policy does not name it");
 }
 
 /* The master key that a session key came out of, if any. */

@@ -31,6 +31,7 @@ static bw_result alter_key(struct bw_daemon *daemon, const struct bw_key *now, c
     struct bw_key draft;
 
     BW_CHECK_AT(change->generation == 0 || change->generation == now->generation, BW_CONFLICT, "generation", "the key has changed meanwhile");
+    BW_CHECK(change->warrant == NULL || change->warrant->generation == now->generation, BW_CONFLICT, "the key is another than was approved");
     bw_key_draft(now, &draft);
     BW_TRY(bw_key_state_next(now->state, change->action, &draft.state));
     draft.generation++;

@@ -536,7 +536,7 @@ static bw_result check_fields(struct bw_job *job)
     for (size_t i = 0; i < rows->count; i++) {
         const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
         const uint8_t *base = (const uint8_t *)message;
-        struct at at = { .job = job, .arena = job->arena, .field = &rows->fields[i], .value = base + field->offset };
+        struct at at = { .job = job, .arena = bw_job_arena(job), .field = &rows->fields[i], .value = base + field->offset };
 
         assert(strcmp(field->name, rows->fields[i].name) == 0);
         if (field->label == PROTOBUF_C_LABEL_REPEATED)
@@ -555,12 +555,12 @@ bw_result bw_decode(struct bw_daemon *daemon, struct bw_job *job)
     BW_CHECK(job->method->request != NULL, BW_UNIMPLEMENTED, "no such method");
     if (request->message == NULL) { /* the operations of a Batch have theirs */
         ProtobufCMessage *message;
-        BW_TRY(bw_wire_unpack(job->method->request, job->call->message, job->arena, &message));
+        BW_TRY(bw_wire_unpack(job->method->request, job->call->message, bw_job_arena(job), &message));
         request->message = message;
-        const char *cut = bw_wire_cut_text(job->method->request, job->call->message, job->arena);
+        const char *cut = bw_wire_cut_text(job->method->request, job->call->message, bw_job_arena(job));
         if (cut != NULL)
             return refuse_named(BW_BAD_ARGUMENT, cut, "text with a NUL byte");
     }
     BW_TRY(check_fields(job));
-    return job->method->number == BW_METHOD_NR_Batch ? bw_success() : check_schema(request->message, "", job->arena);
+    return job->method->number == BW_METHOD_NR_Batch ? bw_success() : check_schema(request->message, "", bw_job_arena(job));
 }

@@ -48,7 +48,7 @@ static bw_result digest_of(const struct bw_job *job, struct bw_arena *arena, uin
 
 static bw_result run_once(struct bw_daemon *daemon, struct bw_job *job, const uint8_t digest[static 32], operation_fn operation)
 {
-    struct bw_arena *arena  = job->arena;
+    struct bw_arena *arena  = bw_job_arena(job);
     const bw_tenant *tenant = &job->caller.identity.tenant;
     bw_bytes id = { job->request.request_id, sizeof job->request.request_id }, reply;
     bool found;
@@ -68,7 +68,7 @@ bw_result bw_dedup_run(struct bw_daemon *daemon, struct bw_job *job, operation_f
 
     if (!job->request.request_id_given)
         return operation(daemon, job);
-    BW_TRY(digest_of(job, job->arena, digest));
+    BW_TRY(digest_of(job, bw_job_arena(job), digest));
     bw_store_claim_request(daemon->store, &claim);
     bw_result result = run_once(daemon, job, digest, operation);
     bw_store_release_request(daemon->store, &claim);

@@ -69,12 +69,12 @@ struct bw_job {
     struct bw_caller       caller;
     struct bw_request      request;
     struct bw_grant       *grant;     /* stage authorise; freed with the job */
-    struct bw_warrant     *warrant;   /* dual_control.h: what the change that follows is to spend, or NULL. In the arena */
+    struct bw_warrant     *warrant;   /* proposal.h: what the change that follows is to spend, or NULL. In the arena */
     struct bw_reply        reply;
     bw_result              result;
     const char            *stage;     /* name of the last one entered, for the log */
     unsigned               next_stage;
-    struct bw_arena       *arena;     /* where its memory comes from: the call's, or its own when jobs of the call run side by side */
+    bool                   apart;     /* from the call's other jobs, on a worker: takes memory from its own arena, not the call's */
     struct bw_arena        own_arena; /* cleared with the call */
     struct bw_job         *next;      /* in the workers' queue */
 };
@@ -101,5 +101,11 @@ struct bw_call {
     void                  (*part_sent)(struct bw_call *call, bool sent);
     void                  (*cut)(struct bw_call *call, bw_result result); /* gives up what is on its way; part_sent hears of it */
 };
+
+/* Where the job's memory comes from. */
+static inline struct bw_arena *bw_job_arena(struct bw_job *job)
+{
+    return job->apart ? &job->own_arena : &job->call->arena;
+}
 
 #endif

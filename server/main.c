@@ -1,5 +1,6 @@
 /* bailiwickd: arguments, start, signals, stop. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "audit_repair.h"
 #include "config.h"
 #include "daemon.h"
 #include "init_region.h"
@@ -18,7 +20,10 @@
 #include "trust.h"
 
 enum { MESSAGE_ROOM = 16 * 1024, PROBE_EVERY_MS = 5000, PROBE_WAIT_MS = 2000, PROBES_FAILED_MAX = 3 };
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, CHECKPOINTS_MAX = 64 };
+
+/* What the command line says, beside what to do. */
+struct arguments { const char *config; const char *checkpoints[CHECKPOINTS_MAX]; size_t checkpoint_count; };
 
 /* ---- signals ---- */
 
@@ -85,8 +90,9 @@ static bool run_until_stopped(struct bw_daemon *daemon, int signals)
 
 /* ---- what the program does ---- */
 
-static int run(const struct bw_config *config)
+static int run(const struct bw_config *config, const struct arguments *arguments)
 {
+    (void)arguments;
     struct bw_daemon daemon;
 
     bw_process_prepare();
@@ -100,8 +106,9 @@ static int run(const struct bw_config *config)
     return asked ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int check_config(const struct bw_config *config)
+static int check_config(const struct bw_config *config, const struct arguments *arguments)
 {
+    (void)arguments;
     BW_AUTO(trust) trust = NULL;
     char message[MESSAGE_ROOM];
 
@@ -113,8 +120,9 @@ static int check_config(const struct bw_config *config)
     return EXIT_SUCCESS;
 }
 
-static int init_region(const struct bw_config *config)
+static int init_region(const struct bw_config *config, const struct arguments *arguments)
 {
+    (void)arguments;
     char message[MESSAGE_ROOM];
 
     bw_process_prepare();
@@ -126,12 +134,66 @@ static int init_region(const struct bw_config *config)
     return EXIT_SUCCESS;
 }
 
+static void tell_checkpoint(void *self, const struct bw_checkpoint *checkpoint)
+{
+    (void)self;
+    (void)printf("must go on from %" PRIu64 " records: %s\n", checkpoint->size, checkpoint->origin);
+}
+
+/* notes: buffers to clear, as many as there are arguments. */
+static bool read_notes(const struct arguments *arguments, struct bw_buf *notes)
+{
+    static uint8_t room[BW_NOTE_MAX];
+
+    for (size_t i = 0; i < arguments->checkpoint_count; i++) {
+        FILE  *file = fopen(arguments->checkpoints[i], "re");
+        size_t len  = file != NULL ? fread(room, 1, sizeof room, file) : 0;
+        if (file != NULL)
+            (void)fclose(file);
+        if (len == 0 || !bw_ok(bw_buf_add(&notes[i], bw_bytes_of(room, len)))) {
+            (void)fprintf(stderr, "bailiwickd: %s: cannot be read\n", arguments->checkpoints[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bw_result repair_with(const struct bw_config *config, const struct bw_buf *notes, size_t count)
+{
+    const struct bw_audit_options options = { .dir = config->audit_dir, .region = config->region, .node = config->node,
+                                              .host = config->trust_domain, .guard = config->audit_guard };
+    bw_bytes bytes[CHECKPOINTS_MAX];
+
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = bw_buf_bytes(&notes[i]);
+    return bw_audit_repair_guard(&options, bytes, count, tell_checkpoint, NULL);
+}
+
+static int repair_guard(const struct bw_config *config, const struct arguments *arguments)
+{
+    struct bw_buf notes[CHECKPOINTS_MAX] = { { 0 } };
+
+    bw_process_prepare();
+    if (!read_notes(arguments, notes))
+        return EXIT_FAILURE;
+    bw_result result = repair_with(config, notes, arguments->checkpoint_count);
+    for (size_t i = 0; i < arguments->checkpoint_count; i++)
+        bw_buf_clear(&notes[i]);
+    if (!bw_ok(result)) {
+        (void)fprintf(stderr, "bailiwickd: the guard file was not made again: %s\n", result.what);
+        return EXIT_FAILURE;
+    }
+    (void)printf("all do; the guard file holds the last epoch's checkpoints again, and the region's log has a record of it\n");
+    return EXIT_SUCCESS;
+}
+
 /* ---- arguments ---- */
 
-static const struct action { const char *option; int (*run)(const struct bw_config *config); const char *help; } actions[] = {
+static const struct action { const char *option; int (*run)(const struct bw_config *config, const struct arguments *arguments); const char *help; } actions[] = {
     { NULL,             run,          "serves the region until SIGTERM; SIGHUP reads the certificates anew, SIGUSR1 logs counters" },
     { "--check-config", check_config, "says what is wrong with the configuration and its certificates"      },
     { "--init-region",  init_region,  "makes a new region's token, PIN files, store and audit log, once"    },
+    { "--repair-guard", repair_guard, "makes a lost guard file again, if the log goes on from the last epoch and each --checkpoint FILE" },
 };
 
 static int help(void)
@@ -158,22 +220,22 @@ static const struct action *find_action(const char *option)
     return NULL;
 }
 
-static int act(const struct action *action, const char *path)
+static int act(const struct action *action, const struct arguments *arguments)
 {
     BW_AUTO(config) config = NULL;
     char message[MESSAGE_ROOM];
 
-    if (!bw_ok(bw_config_load(path, &config, message, sizeof message))) {
+    if (!bw_ok(bw_config_load(arguments->config, &config, message, sizeof message))) {
         (void)fprintf(stderr, "%s", message);
         return EXIT_FAILURE;
     }
-    return action->run(config);
+    return action->run(config, arguments);
 }
 
 int main(int argc, char **argv)
 {
     const struct action *action = &actions[0], *named;
-    const char *path = NULL;
+    struct arguments arguments = { .config = NULL };
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0)
@@ -181,11 +243,13 @@ int main(int argc, char **argv)
         if (strcmp(argv[i], "--version") == 0)
             return printf("bailiwickd " BW_VERSION "\n") > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
-            path = argv[++i];
+            arguments.config = argv[++i];
+        else if (strcmp(argv[i], "--checkpoint") == 0 && i + 1 < argc && arguments.checkpoint_count < CHECKPOINTS_MAX)
+            arguments.checkpoints[arguments.checkpoint_count++] = argv[++i];
         else if ((named = find_action(argv[i])) != NULL)
             action = named;
         else
             return refuse(argv[i], "not an option, or without its value");
     }
-    return path ? act(action, path) : refuse("--config", "missing");
+    return arguments.config ? act(action, &arguments) : refuse("--config", "missing");
 }

@@ -6,7 +6,7 @@
 void *bw_op_reply(struct bw_job *job)
 {
     const ProtobufCMessageDescriptor *descriptor = job->method->reply;
-    ProtobufCMessage *message = bw_arena_alloc(job->arena, descriptor->sizeof_message);
+    ProtobufCMessage *message = bw_arena_alloc(bw_job_arena(job), descriptor->sizeof_message);
 
     if (message != NULL)
         descriptor->message_init(message);
@@ -69,7 +69,7 @@ bool bw_op_try_older(struct bw_job *job, bw_result attempt)
 
 bw_result bw_op_draw(struct bw_job *job, size_t len, bw_bytes *ret_bytes)
 {
-    uint8_t *bytes = bw_arena_alloc(job->arena, len);
+    uint8_t *bytes = bw_arena_alloc(bw_job_arena(job), len);
     struct bw_token *token;
 
     BW_CHECK(bytes != NULL, BW_NO_MEMORY, "random bytes");

@@ -32,7 +32,7 @@ bw_result bw_op_encrypt(struct bw_daemon *daemon, struct bw_job *job)
     BW_TRY(prepare_gcm(daemon, job, &drawn));
     if (drawn.len > 0)
         mechanism.iv = drawn;
-    BW_TRY(bw_hsm_encrypt(object, &mechanism, job->request.data, job->arena, &ciphertext));
+    BW_TRY(bw_hsm_encrypt(object, &mechanism, job->request.data, bw_job_arena(job), &ciphertext));
 
     Bailiwick__V1__EncryptReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
@@ -48,7 +48,7 @@ static bw_result decrypt(struct bw_daemon *daemon, struct bw_job *job, bw_bytes 
     BW_AUTO(hsm_object) object = NULL;
 
     BW_TRY(bw_op_object(daemon, job, BW_USE_DECRYPT, &object));
-    return bw_hsm_decrypt(object, &job->request.mechanism, job->request.data, job->arena, ret_plaintext);
+    return bw_hsm_decrypt(object, &job->request.mechanism, job->request.data, bw_job_arena(job), ret_plaintext);
 }
 
 bw_result bw_op_decrypt(struct bw_daemon *daemon, struct bw_job *job)
@@ -73,7 +73,7 @@ bw_result bw_op_sign(struct bw_daemon *daemon, struct bw_job *job)
     bw_bytes signature;
 
     BW_TRY(bw_op_object(daemon, job, BW_USE_SIGN, &object));
-    BW_TRY(bw_hsm_sign(object, &job->request.mechanism, job->request.data, job->arena, &signature));
+    BW_TRY(bw_hsm_sign(object, &job->request.mechanism, job->request.data, bw_job_arena(job), &signature));
 
     Bailiwick__V1__SignReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");

@@ -25,7 +25,7 @@ static bw_result check_spec(const struct bw_key *key)
 static bw_result seal(struct bw_daemon *daemon, struct bw_job *job, const struct bw_key *key, const struct bw_key_version *version,
                       struct bw_context context, bw_bytes plaintext, bw_bytes *ret_envelope)
 {
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     BW_AUTO(hsm_object) object = NULL;
     bw_bytes nonce, header, authenticated, ciphertext;
 
@@ -55,9 +55,9 @@ static bw_result open_envelope(struct bw_daemon *daemon, struct bw_job *job, bw_
 
     BW_TRY(check_spec(bw_grant_key(job->grant)));
     BW_TRY(bw_op_object(daemon, job, BW_USE_UNWRAP, &object));
-    BW_TRY(bw_envelope_authenticated(request->envelope.header, request->context, request->context_count, job->arena, &authenticated));
+    BW_TRY(bw_envelope_authenticated(request->envelope.header, request->context, request->context_count, bw_job_arena(job), &authenticated));
     struct bw_mechanism mechanism = gcm(request->envelope.nonce, authenticated);
-    bw_result opened = bw_hsm_decrypt(object, &mechanism, request->envelope.ciphertext, job->arena, ret_plaintext);
+    bw_result opened = bw_hsm_decrypt(object, &mechanism, request->envelope.ciphertext, bw_job_arena(job), ret_plaintext);
     if (opened.code == BW_CIPHERTEXT_INVALID)
         return bw_fail(BW_ENVELOPE_INVALID, "envelope does not open");
     return opened;
@@ -68,7 +68,7 @@ static bw_result note_context(struct bw_job *job)
 {
     if (job->request.context_count == 0)
         return bw_success();
-    return bw_envelope_authenticated((bw_bytes){ 0 }, job->request.context, job->request.context_count, job->arena, &job->reply.authenticated);
+    return bw_envelope_authenticated((bw_bytes){ 0 }, job->request.context, job->request.context_count, bw_job_arena(job), &job->reply.authenticated);
 }
 
 static struct bw_context own_context(const struct bw_job *job)
@@ -94,7 +94,7 @@ bw_result bw_op_unwrap(struct bw_daemon *daemon, struct bw_job *job)
 {
     const struct bw_key *key = bw_grant_key(job->grant);
     bw_bytes plaintext;
-    char *name = bw_arena_alloc(job->arena, BW_KEY_NAME_MAX + 1);
+    char *name = bw_arena_alloc(bw_job_arena(job), BW_KEY_NAME_MAX + 1);
 
     BW_TRY(open_envelope(daemon, job, &plaintext));
     Bailiwick__V1__UnwrapReply *reply = bw_op_reply(job);
@@ -110,7 +110,7 @@ bw_result bw_op_unwrap(struct bw_daemon *daemon, struct bw_job *job)
 static bw_result choose_target(struct bw_daemon *daemon, struct bw_job *job, struct bw_context *ret_context)
 {
     const Bailiwick__V1__RewrapRequest *request = (const void *)job->request.message;
-    struct bw_key_name *name = bw_arena_alloc(job->arena, sizeof *name); /* a refusal tells its region later */
+    struct bw_key_name *name = bw_arena_alloc(bw_job_arena(job), sizeof *name); /* a refusal tells its region later */
     struct bw_context context = own_context(job);
 
     BW_CHECK(name != NULL, BW_NO_MEMORY, "key name");

@@ -119,8 +119,8 @@ bw_result bw_op_get_checkpoint(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &log));
-    BW_TRY(bw_op_audit_checkpoint(daemon, job->arena, log, request->from_size, request->size, &reply->checkpoint));
-    return anchor_of(daemon, job->arena, log, &reply->anchor);
+    BW_TRY(bw_op_audit_checkpoint(daemon, bw_job_arena(job), log, request->from_size, request->size, &reply->checkpoint));
+    return anchor_of(daemon, bw_job_arena(job), log, &reply->anchor);
 }
 
 /* ---- records ---- */
@@ -165,7 +165,7 @@ bw_result bw_op_get_record(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__GetRecordRequest *request = (const void *)job->request.message;
     Bailiwick__V1__GetRecordReply         *reply   = bw_op_reply(job);
-    struct bw_arena       *arena = job->arena;
+    struct bw_arena       *arena = bw_job_arena(job);
     struct bw_audit_query  query = { .from_index = request->index, .limit = 1 };
     struct bw_audit_found  found;
     struct bw_proof        proof;
@@ -185,7 +185,7 @@ bw_result bw_op_get_record(struct bw_daemon *daemon, struct bw_job *job)
 /* For callers who have one, with what carries none by itself. */
 static bw_result put_checkpoint(struct bw_daemon *daemon, struct bw_job *job, uint32_t log, uint64_t size, checkpoint_message **ret_checkpoint)
 {
-    return size > 0 ? bw_op_audit_checkpoint(daemon, job->arena, log, size, size, ret_checkpoint) : bw_success();
+    return size > 0 ? bw_op_audit_checkpoint(daemon, bw_job_arena(job), log, size, size, ret_checkpoint) : bw_success();
 }
 
 /* How many of them go into one message; at least the first. */
@@ -202,7 +202,7 @@ bw_result bw_op_get_entries(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__GetEntriesRequest *request = (const void *)job->request.message;
     Bailiwick__V1__GetEntriesReply         *reply   = bw_op_reply(job);
-    struct bw_arena       *arena = job->arena;
+    struct bw_arena       *arena = bw_job_arena(job);
     struct bw_audit_query  query = { .from_index = request->from_index, .limit = request->count > 0 ? request->count : ENTRIES_MAX };
     struct bw_audit_found  found;
 
@@ -228,7 +228,7 @@ bw_result bw_op_get_tile(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &log));
-    BW_TRY(bw_audit_tile(daemon->audit, log, request->level, request->number, width, job->arena, &hashes));
+    BW_TRY(bw_audit_tile(daemon->audit, log, request->level, request->number, width, bw_job_arena(job), &hashes));
     reply->hashes = bw_wire_data(hashes);
     return put_checkpoint(daemon, job, log, request->checkpoint_size, &reply->checkpoint);
 }

@@ -71,21 +71,21 @@ static bw_result check_told(struct bw_daemon *daemon, struct bw_job *job, const 
 
     if (follow->told == 0)
         return bw_success();
-    return bw_op_audit_checkpoint(daemon, job->arena, follow->query.log, follow->told, follow->told, &checkpoint);
+    return bw_op_audit_checkpoint(daemon, bw_job_arena(job), follow->query.log, follow->told, follow->told, &checkpoint);
 }
 
 bw_result bw_op_follow(struct bw_daemon *daemon, struct bw_job *job)
 {
     const follow_request             *request = (const void *)job->request.message;
     const Bailiwick__V1__QueryRequest query   = query_request_of(request);
-    struct bw_follow *follow = bw_arena_alloc(job->arena, sizeof *follow);
+    struct bw_follow *follow = bw_arena_alloc(bw_job_arena(job), sizeof *follow);
 
     BW_CHECK(follow != NULL, BW_NO_MEMORY, "stream");
     *follow = (struct bw_follow){ .told = request->checkpoint_size, .heartbeat_ms = request->heartbeat_s ? request->heartbeat_s * 1000 : HEARTBEAT_MS };
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &follow->query.log));
     BW_TRY(bw_op_audit_query(daemon, job, &query, &follow->query));
     BW_TRY(check_told(daemon, job, follow));
-    BW_TRY(bw_follow_next(daemon, follow, true, job->arena, &job->reply.message));
+    BW_TRY(bw_follow_next(daemon, follow, true, bw_job_arena(job), &job->reply.message));
     follow->query.as_indexed = true; /* from here on: what is new is heard of, not asked for */
     job->call->follow = follow;
     return bw_success();

@@ -158,7 +158,7 @@ static bw_result answer_create(struct bw_job *job, const struct bw_key *key, con
     CreateReply *reply = bw_op_reply(job);
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return message_of(key, grant, job->arena, &reply->grant);
+    return message_of(key, grant, bw_job_arena(job), &reply->grant);
 }
 
 static bw_result change(struct bw_daemon *daemon, struct bw_job *job, bw_key_change_fn alter, void *how)
@@ -221,11 +221,11 @@ bw_result bw_op_list_grants(struct bw_daemon *daemon, struct bw_job *job)
     int64_t now_us = bw_now_us();
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    reply->grants = bw_arena_alloc(job->arena, key->grant_count * sizeof *reply->grants);
+    reply->grants = bw_arena_alloc(bw_job_arena(job), key->grant_count * sizeof *reply->grants);
     BW_CHECK(reply->grants != NULL, BW_NO_MEMORY, "reply");
     for (size_t i = 0; i < key->grant_count; i++)
         if (key->grants[i]->expires_us > now_us && may_see(daemon, job, key, key->grants[i]))
-            BW_TRY(message_of(key, key->grants[i], job->arena, &reply->grants[reply->n_grants++]));
+            BW_TRY(message_of(key, key->grants[i], bw_job_arena(job), &reply->grants[reply->n_grants++]));
     return bw_success();
 }
 
@@ -265,7 +265,7 @@ bw_result bw_op_revoke_grant(struct bw_daemon *daemon, struct bw_job *job)
 {
     const RevokeRequest *request = (const void *)job->request.message;
     struct taking taking = { .daemon = daemon, .job = job };
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
 
     BW_CHECK_AT(bw_ok(read_id(request->id, taking.id)), BW_BAD_ARGUMENT, "id", "not the id of a grant");
     BW_TRY(change(daemon, job, take, &taking));

@@ -90,7 +90,7 @@ bw_result bw_op_get_import_parameters(struct bw_daemon *daemon, struct bw_job *j
     BW_TRY(token_of(job, &token));
     BW_TRY(check_waits(key));
     BW_TRY(bw_intent_write(daemon, job, &key->name.id, 0));
-    return fill_parameters(daemon, token, key, job->arena, reply);
+    return fill_parameters(daemon, token, key, bw_job_arena(job), reply);
 }
 
 /* ---- ImportKeyMaterial ---- */
@@ -176,7 +176,7 @@ bw_result bw_op_import_key_material(struct bw_daemon *daemon, struct bw_job *job
 {
     const import_request *request = (const void *)job->request.message;
     const struct bw_key *key = bw_grant_key(job->grant), *imported = NULL;
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     import_reply *reply = bw_op_reply(job);
     struct bw_imported *what = bw_arena_alloc(arena, sizeof *what);
     struct bw_token *token;

@@ -28,7 +28,7 @@ static bw_result answer(struct bw_job *job, const struct bw_key *key)
     Bailiwick__V1__CreateKeyReply *reply = bw_op_reply(job);
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return bw_key_message(key, false, job->arena, &reply->key);
+    return bw_key_message(key, false, bw_job_arena(job), &reply->key);
 }
 #define SAME_REPLY(other) \
     _Static_assert(sizeof(Bailiwick__V1__##other##Reply) == sizeof(Bailiwick__V1__CreateKeyReply) && \
@@ -96,7 +96,7 @@ static bw_result choose_policy(struct bw_job *job, const char *asked, const char
 {
     if (is_app(job)) {
         BW_CHECK_AT(asked[0] == '\0', BW_NOT_PERMITTED, "policy", "applications set no policies");
-        *ret_text = bw_arena_text(job->arena, "{\"rules\": [{\"name\": \"its owner\", \"principals\": [\"app/%s\"]}]}",
+        *ret_text = bw_arena_text(bw_job_arena(job), "{\"rules\": [{\"name\": \"its owner\", \"principals\": [\"app/%s\"]}]}",
                                   job->caller.identity.principal.text);
         BW_CHECK(*ret_text != NULL, BW_NO_MEMORY, "policy");
         return bw_success();
@@ -126,7 +126,7 @@ static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, struct b
     BW_TRY(check_origin(daemon, request, draft->spec));
     BW_CHECK_AT(request->expires_us == 0 || request->expires_us > bw_now_us(), BW_BAD_ARGUMENT, "expires_us", "it has passed");
     BW_TRY(check_aliases(request->aliases, request->n_aliases));
-    BW_TRY(pairs_of(request->tags, request->n_tags, job->arena, &draft->tags));
+    BW_TRY(pairs_of(request->tags, request->n_tags, bw_job_arena(job), &draft->tags));
     BW_TRY(choose_policy(job, request->policy, &draft->policy_text));
     draft->name.region = daemon->region;
     draft->name.tenant = job->caller.identity.tenant;
@@ -186,7 +186,7 @@ static bw_result make(struct bw_daemon *daemon, struct bw_job *job, struct bw_ke
     BW_CHECK(token != NULL, BW_TENANT_SEALED, "the tenant has no open token");
     BW_TRY(rehearse(daemon, draft));
     BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 1));
-    BW_TRY(bw_make_version(token, draft->spec, &draft->name, 1, job->arena, &version));
+    BW_TRY(bw_make_version(token, draft->spec, &draft->name, 1, bw_job_arena(job), &version));
     draft->versions      = &version;
     draft->version_count = 1;
     bw_result result = bw_change_add_key(daemon, draft, job->warrant, &key);
@@ -234,7 +234,7 @@ bw_result bw_op_rotate_key(struct bw_daemon *daemon, struct bw_job *job)
         return answer(job, granted); /* of a daemon that died before it kept the answer */
     BW_TRY(bw_key_state_next(granted->state, BW_KEY_ROTATE, &next));
     BW_TRY(bw_intent_write(daemon, job, &granted->name.id, 0));
-    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, request_id, job->arena, &rotated));
+    BW_TRY(bw_rotation_run(daemon, &granted->name, 0, request_id, bw_job_arena(job), &rotated));
     job->entry.record.key_version = bw_key_primary(rotated)->number;
     bw_result result = answer(job, rotated);
     bw_key_unref(rotated);
@@ -423,7 +423,7 @@ bw_result bw_op_update_key(struct bw_daemon *daemon, struct bw_job *job)
     struct update u = { .request = (const void *)job->request.message, .version = &version };
     struct bw_key rehearsal;
 
-    BW_TRY(pairs_of(u.request->tags, u.request->n_tags, job->arena, &u.tags));
+    BW_TRY(pairs_of(u.request->tags, u.request->n_tags, bw_job_arena(job), &u.tags));
     bw_key_draft(bw_grant_key(job->grant), &rehearsal);
     BW_TRY(update(&rehearsal, &u));
     BW_TRY(change(daemon, job, &(struct bw_key_change){ .action = BW_KEY_UPDATE, .generation = u.request->generation, .alter = update, .how = &u }));
@@ -481,7 +481,7 @@ bw_result bw_op_get_key(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(find(daemon, job, request->alias, &key));
-    bw_result result = bw_key_message(key, false, job->arena, &reply->key);
+    bw_result result = bw_key_message(key, false, bw_job_arena(job), &reply->key);
     bw_key_unref(key);
     return result;
 }
@@ -512,7 +512,7 @@ static bw_result list_one(struct listing *l, const struct bw_key *key)
     Bailiwick__V1__Key *message;
 
     if (is_listed(l, key)) {
-        BW_TRY(bw_key_message(key, true, l->job->arena, &message));
+        BW_TRY(bw_key_message(key, true, bw_job_arena(l->job), &message));
         l->bytes += protobuf_c_message_get_packed_size(&message->base) + 8;
         l->full   = l->reply->n_keys == l->limit || (l->bytes > LIST_BYTES && l->reply->n_keys > 0);
         if (l->full)
@@ -556,7 +556,7 @@ static bw_result start_after(const Bailiwick__V1__Page *page, bw_key_id *after, 
 bw_result bw_op_list_keys(struct bw_daemon *daemon, struct bw_job *job)
 {
     struct listing l = { .daemon = daemon, .job = job, .request = (const void *)job->request.message, .reply = bw_op_reply(job) };
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     bool after, more = true;
 
     l.limit = l.request->page && l.request->page->size ? l.request->page->size : BW_PAGE_DEFAULT;

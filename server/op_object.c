@@ -65,7 +65,7 @@ static bw_result begin_object(struct bw_daemon *daemon, struct bw_job *job, cons
         return bw_success();
     }
     BW_CHECK_AT(asked->id.len == sizeof ret_object->id, BW_BAD_ARGUMENT, "object.id", "not 16 bytes");
-    BW_TRY(bw_store_get_object(daemon->store, tenant, asked->id.data, job->arena, ret_object));
+    BW_TRY(bw_store_get_object(daemon->store, tenant, asked->id.data, bw_job_arena(job), ret_object));
     BW_TRY(check_owner(job, ret_object));
     BW_CHECK_AT((unsigned)asked->class_ == ret_object->class, BW_TEMPLATE_INVALID, "object.class", "an object never changes its class");
     BW_CHECK_AT(asked->generation == 0 || asked->generation == ret_object->generation, BW_CONFLICT, "object.generation",
@@ -90,7 +90,7 @@ bw_result bw_op_put_object(struct bw_daemon *daemon, struct bw_job *job)
     BW_TRY(bw_intent_write(daemon, job, NULL, 0));
     BW_TRY(bw_store_put_object(daemon->store, &object));
     bw_registry_touch(daemon->registry, &object.tenant);
-    return describe(&object, job->arena, &reply->object);
+    return describe(&object, bw_job_arena(job), &reply->object);
 }
 
 bw_result bw_op_delete_object(struct bw_daemon *daemon, struct bw_job *job)
@@ -100,7 +100,7 @@ bw_result bw_op_delete_object(struct bw_daemon *daemon, struct bw_job *job)
     struct bw_object object;
 
     BW_CHECK_AT(request->id.len == sizeof object.id, BW_BAD_ARGUMENT, "id", "not 16 bytes");
-    BW_TRY(bw_store_get_object(daemon->store, tenant, request->id.data, job->arena, &object));
+    BW_TRY(bw_store_get_object(daemon->store, tenant, request->id.data, bw_job_arena(job), &object));
     BW_TRY(check_owner(job, &object));
     BW_TRY(bw_intent_write(daemon, job, NULL, 0));
     BW_TRY(bw_store_delete_object(daemon->store, tenant, object.id));
@@ -125,7 +125,7 @@ static bw_result list_one(struct listing *l, const struct bw_object *object)
 {
     Bailiwick__V1__Object *message;
 
-    BW_TRY(describe(object, l->job->arena, &message));
+    BW_TRY(describe(object, bw_job_arena(l->job), &message));
     l->bytes += protobuf_c_message_get_packed_size(&message->base) + 8;
     l->full   = l->reply->n_objects == l->limit || (l->bytes > LIST_BYTES && l->reply->n_objects > 0);
     if (l->full)
@@ -141,7 +141,7 @@ static bw_result list_chunk(struct listing *l, const uint8_t *after, bool *ret_m
     size_t count;
 
     BW_TRY(bw_store_list_objects(l->daemon->store, &l->job->caller.identity.tenant, after, bw_bytes_text(l->request->label),
-                                 bw_wire_bytes(l->request->cka_id), l->job->arena, objects, CHUNK, &count));
+                                 bw_wire_bytes(l->request->cka_id), bw_job_arena(l->job), objects, CHUNK, &count));
     for (size_t i = 0; i < count && !l->full; i++)
         BW_TRY(list_one(l, &objects[i]));
     *ret_more = count == CHUNK && !l->full;
@@ -151,7 +151,7 @@ static bw_result list_chunk(struct listing *l, const uint8_t *after, bool *ret_m
 bw_result bw_op_list_objects(struct bw_daemon *daemon, struct bw_job *job)
 {
     struct listing l = { .daemon = daemon, .job = job, .request = (const void *)job->request.message, .reply = bw_op_reply(job) };
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     const char *token = l.request->page ? l.request->page->token : "";
     bool after = token[0] != '\0', more = true;
 

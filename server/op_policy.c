@@ -206,7 +206,7 @@ bw_result bw_op_test_key_policy(struct bw_daemon *daemon, struct bw_job *job)
     const Request *request = (const void *)job->request.message;
     uint32_t operations[64];
     BW_AUTO(policy) policy = NULL;
-    struct trial trial = { .daemon = daemon, .arena = &job->call->arena, .reply = bw_op_reply(job),
+    struct trial trial = { .daemon = daemon, .arena = bw_job_arena(job), .reply = bw_op_reply(job),
                            .examples = request->examples ? request->examples : EXAMPLES_DEFAULT };
     struct bw_audit_query query = {
         .has_key = true, .key = bw_grant_key(job->grant)->name.id, .operations = operations, .operation_count = uses_of_keys(operations),

@@ -65,7 +65,7 @@ static bw_result name_key(struct bw_daemon *daemon, const struct bw_proposal *pr
 }
 
 /* Requests may be long and a list has many, so none outlives this. */
-static bw_result count_needed(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_proposal *listed, uint32_t *ret_needed)
+static bw_result count_needed(struct bw_daemon *daemon, struct bw_job *job, const struct bw_proposal *listed, uint32_t *ret_needed)
 {
     struct bw_arena arena = { 0 };
     struct bw_proposal whole;
@@ -80,9 +80,9 @@ static bw_result count_needed(struct bw_daemon *daemon, const struct bw_job *job
     return result;
 }
 
-static bw_result describe(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_proposal *proposal, bool in_list, message **ret_message)
+static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, const struct bw_proposal *proposal, bool in_list, message **ret_message)
 {
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     message *to = bw_arena_alloc(arena, sizeof *to);
     void *id = bw_arena_copy(arena, bw_bytes_of(proposal->id, sizeof proposal->id));
 
@@ -109,12 +109,12 @@ static bw_result describe(struct bw_daemon *daemon, const struct bw_job *job, co
 bw_result bw_op_list_proposals(struct bw_daemon *daemon, struct bw_job *job)
 {
     Bailiwick__V1__ListProposalsReply *reply = bw_op_reply(job);
-    struct bw_arena    *arena     = job->arena;
+    struct bw_arena    *arena     = bw_job_arena(job);
     struct bw_proposal *proposals = bw_arena_alloc(arena, BW_PROPOSALS_MAX * sizeof *proposals);
     size_t count;
 
     BW_CHECK(reply != NULL && proposals != NULL, BW_NO_MEMORY, "reply");
-    BW_TRY(bw_store_list_proposals(daemon->store, tenant_of(job), arena, proposals, &count));
+    BW_TRY(bw_store_list_proposals(daemon->store, tenant_of(job), bw_now_us(), arena, proposals, &count));
     reply->proposals = bw_arena_alloc(arena, count * sizeof *reply->proposals);
     BW_CHECK(reply->proposals != NULL, BW_NO_MEMORY, "reply");
     for (size_t i = 0; i < count; i++) {
@@ -131,7 +131,7 @@ bw_result bw_op_list_proposals(struct bw_daemon *daemon, struct bw_job *job)
 static bw_result find(struct bw_daemon *daemon, struct bw_job *job, ProtobufCBinaryData id, struct bw_proposal *ret_proposal)
 {
     bw_proposal_note(job, id.data); /* decode has seen to its length */
-    return bw_store_get_proposal(daemon->store, tenant_of(job), id.data, job->arena, ret_proposal);
+    return bw_store_get_proposal(daemon->store, tenant_of(job), id.data, bw_job_arena(job), ret_proposal);
 }
 
 bw_result bw_op_get_proposal(struct bw_daemon *daemon, struct bw_job *job)
@@ -179,5 +179,5 @@ bw_result bw_op_reject_proposal(struct bw_daemon *daemon, struct bw_job *job)
     BW_TRY(find(daemon, job, request->id, &proposal));
     BW_TRY(bw_intent_write(daemon, job, NULL, 0));
     BW_TRY(describe(daemon, job, &proposal, false, &reply->proposal)); /* as it stood, with those who approved */
-    return bw_store_drop_proposal(daemon->store, tenant_of(job), proposal.id);
+    return bw_store_drop_proposal(daemon->store, tenant_of(job), proposal.id, INT64_MAX);
 }

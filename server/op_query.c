@@ -23,7 +23,7 @@ static bw_result take_key(struct bw_daemon *daemon, struct bw_job *job, const ch
         return bw_success();
     BW_CHECK_AT(bw_ok(bw_key_name_parse(bw_bytes_text(text), &name)), BW_BAD_ARGUMENT, "key", "not a key's name");
     if (!bw_region_equal(&name.region, &daemon->region)) {
-        job->reply.home_region = bw_arena_copy(job->arena, bw_bytes_text(name.region.text));
+        job->reply.home_region = bw_arena_copy(bw_job_arena(job), bw_bytes_text(name.region.text));
         return bw_fail_at(BW_WRONG_REGION, "key", "the key belongs to another region, and so does its log");
     }
     query->has_key = true;
@@ -62,7 +62,7 @@ static bw_result take_outcomes(const query_request *request, struct bw_arena *ar
 
 bw_result bw_op_audit_query(struct bw_daemon *daemon, struct bw_job *job, const query_request *request, struct bw_audit_query *query)
 {
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
 
     BW_CHECK_AT(request->limit <= BW_PAGE_MAX, BW_BAD_ARGUMENT, "limit", "at most 1000 records");
     BW_CHECK_AT(request->from_us >= 0, BW_BAD_ARGUMENT, "from_us", "a time before 1970");
@@ -147,10 +147,10 @@ bw_result bw_op_query(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_TRY(bw_op_audit_log(daemon, job, request->region, &query.log));
     BW_TRY(bw_op_audit_query(daemon, job, request, &query));
-    BW_TRY(bw_audit_find(daemon->audit, &query, job->arena, &found));
-    BW_TRY(reply_of(&found, bw_audit_origin(daemon->audit, query.log), job->arena, &reply));
+    BW_TRY(bw_audit_find(daemon->audit, &query, bw_job_arena(job), &found));
+    BW_TRY(reply_of(&found, bw_audit_origin(daemon->audit, query.log), bw_job_arena(job), &reply));
     if (request->checkpoint)
-        BW_TRY(bw_op_audit_checkpoint(daemon, job->arena, query.log, request->checkpoint_size, request->checkpoint_size, &reply->checkpoint));
+        BW_TRY(bw_op_audit_checkpoint(daemon, bw_job_arena(job), query.log, request->checkpoint_size, request->checkpoint_size, &reply->checkpoint));
 
     job->reply.message = &reply->base;
     return bw_success();

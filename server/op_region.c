@@ -80,6 +80,6 @@ bw_result bw_op_describe(struct bw_daemon *daemon, struct bw_job *job)
     bw_audit_progress(daemon->audit, &scrubbed);
     reply->log_verified_us = scrubbed.finished_us;
     reply->time_us   = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    BW_TRY(list_mechanisms(daemon->hsm, job->arena, reply));
-    return list_specs(daemon->hsm, job->arena, reply);
+    BW_TRY(list_mechanisms(daemon->hsm, bw_job_arena(job), reply));
+    return list_specs(daemon->hsm, bw_job_arena(job), reply);
 }

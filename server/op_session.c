@@ -40,7 +40,7 @@ static bw_result read_template(struct bw_daemon *daemon, const struct bw_job *jo
 static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct bw_hsm_object *object, const struct bw_session_key *what,
                           bool release, Bailiwick__V1__SealedKey **ret_key)
 {
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     Bailiwick__V1__SealedKey *key = bw_arena_alloc(arena, sizeof *key);
     uint8_t *check = bw_arena_alloc(arena, 3);
     bw_bytes sealed, value;
@@ -169,7 +169,7 @@ bw_result bw_op_wrap_key(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_TRY(bw_op_object(daemon, job, BW_USE_WRAP, &key));
     BW_TRY(find_wrapped(daemon, job, &target));
-    BW_TRY(bw_hsm_wrap(key, &job->request.mechanism, target, job->arena, &wrapped));
+    BW_TRY(bw_hsm_wrap(key, &job->request.mechanism, target, bw_job_arena(job), &wrapped));
 
     Bailiwick__V1__WrapKeyReply *reply = bw_op_reply(job);
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");

@@ -51,7 +51,7 @@ static bw_result answer(struct bw_daemon *daemon, struct bw_job *job, const stru
     Bailiwick__V1__CreateTenantReply *reply = bw_op_reply(job);
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
-    return describe(daemon, tenant, job->arena, &reply->tenant);
+    return describe(daemon, tenant, bw_job_arena(job), &reply->tenant);
 }
 #define SAME_REPLY(other) \
     _Static_assert(sizeof(Bailiwick__V1__##other##Reply) == sizeof(Bailiwick__V1__CreateTenantReply) && \
@@ -145,7 +145,7 @@ bw_result bw_op_get_tenant(struct bw_daemon *daemon, struct bw_job *job)
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     BW_TRY(find(daemon, job, request->name, &tenant));
-    bw_result result = describe(daemon, tenant, job->arena, &reply->tenant);
+    bw_result result = describe(daemon, tenant, bw_job_arena(job), &reply->tenant);
     bw_tenant_info_unref(tenant);
     return result;
 }
@@ -159,7 +159,7 @@ bw_result bw_op_list_tenants(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__ListTenantsRequest *request = (const void *)job->request.message;
     Bailiwick__V1__ListTenantsReply *reply = bw_op_reply(job);
-    struct bw_arena *arena = job->arena;
+    struct bw_arena *arena = bw_job_arena(job);
     size_t limit = page_size(request->page);
     const struct bw_tenant_info **found = bw_arena_alloc(arena, (limit + 1) * sizeof *found);
     bw_tenant after = { "" };
@@ -408,7 +408,7 @@ static bw_result list_revoked(void *self, const char *spiffe_id, int64_t revoked
 bw_result bw_op_list_revoked(struct bw_daemon *daemon, struct bw_job *job)
 {
     const Bailiwick__V1__ListRevokedRequest *request = (const void *)job->request.message;
-    struct revoked_page page = { .job = job, .arena = job->arena, .reply = bw_op_reply(job), .limit = page_size(request->page) };
+    struct revoked_page page = { .job = job, .arena = bw_job_arena(job), .reply = bw_op_reply(job), .limit = page_size(request->page) };
 
     BW_CHECK(page.reply != NULL, BW_NO_MEMORY, "reply");
     page.reply->revoked = bw_arena_alloc(page.arena, page.limit * sizeof *page.reply->revoked);

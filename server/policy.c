@@ -182,15 +182,26 @@ static bw_result compile_context(struct bw_policy *policy, const json_t *value, 
     return bw_success();
 }
 
+/* Just as it would be printed: strptime takes more than that, and days that no month has. */
+static bool read_time(const char *text, time_t *ret_time)
+{
+    static const char form[] = "%Y-%m-%dT%H:%M:%SZ";
+    struct tm when = { 0 };
+    char same[sizeof "2026-01-31T00:00:00Z"];
+
+    if (text == NULL || strptime(text, form, &when) == NULL)
+        return false;
+    *ret_time = timegm(&when);
+    return strftime(same, sizeof same, form, &when) > 0 && strcmp(same, text) == 0;
+}
+
 static bw_result compile_time(const json_t *value, int64_t *ret_us)
 {
-    struct tm when = { 0 };
-    const char *text = json_string_value(value);
-    const char *end  = text ? strptime(text, "%Y-%m-%dT%H:%M:%SZ", &when) : NULL;
+    time_t when;
 
-    BW_CHECK(end != NULL && *end == '\0', BW_BAD_ARGUMENT, "not a time as in 2026-01-31T00:00:00Z");
-    BW_CHECK(timegm(&when) > 0, BW_BAD_ARGUMENT, "not after 1970"); /* 0 stands for none */
-    *ret_us = (int64_t)timegm(&when) * 1000000;
+    BW_CHECK(read_time(json_string_value(value), &when), BW_BAD_ARGUMENT, "not a time as in 2026-01-31T00:00:00Z");
+    BW_CHECK(when > 0, BW_BAD_ARGUMENT, "not after 1970 began"); /* 0 stands for none */
+    *ret_us = (int64_t)when * 1000000;
     return bw_success();
 }
 
@@ -235,12 +246,9 @@ static const struct member {
     MEMBER(release,    false), /* nor does it let a value out */
 };
 
-const char *bw_policy_member(size_t index, bool *ret_in_terms)
+const char *bw_policy_member(size_t index)
 {
-    if (index >= ARRAY_LEN(members))
-        return NULL;
-    *ret_in_terms = members[index].in_terms;
-    return members[index].name;
+    return index < ARRAY_LEN(members) ? members[index].name : NULL;
 }
 
 static const struct member *find_member(const char *name, enum where where)

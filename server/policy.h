@@ -46,9 +46,9 @@ BW_DEFINE_AUTO(policy)
 /* The text of the policy that a key has when none was given. */
 #define BW_POLICY_DEFAULT "{\"rules\": [{\"name\": \"applications at home\", \"principals\": [\"app/*\"]}]}"
 
-/* The members that a rule may have, in no order; NULL past the end. in_terms: those that the terms of a grant may have. */
-const char *bw_policy_member(size_t index, bool *ret_in_terms);
-const char *bw_policy_operation(size_t index); /* what operations may hold; NULL past the end */
+/* The members that a rule may have, and what operations may hold; NULL past the end. The schema is held against them. */
+const char *bw_policy_member(size_t index);
+const char *bw_policy_operation(size_t index);
 
 /* Whether a rule lets session keys' values go to applications. */
 bool bw_policy_releases(const struct bw_policy *policy);

@@ -107,7 +107,7 @@ static bw_result make_id(struct bw_proposal *proposal, const char *path)
     return bw_success();
 }
 
-static bw_result draft_of(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_tenant_info *tenant, struct bw_proposal *proposal)
+static bw_result draft_of(struct bw_daemon *daemon, struct bw_job *job, const struct bw_tenant_info *tenant, struct bw_proposal *proposal)
 {
     unsigned hours = tenant->policy.dual_control.expires_hours ? tenant->policy.dual_control.expires_hours : BW_PROPOSAL_HOURS;
 
@@ -115,7 +115,7 @@ static bw_result draft_of(struct bw_daemon *daemon, const struct bw_job *job, co
                                       .proposer = job->caller.spiffe_id, .created_us = bw_now_us() };
     proposal->expires_us = proposal->created_us + hours * BW_HOUR_US;
     proposal->generation = bw_proposal_generation(daemon, proposal);
-    BW_TRY(bw_dedup_asked(job, job->arena, &proposal->request));
+    BW_TRY(bw_dedup_asked(job, bw_job_arena(job), &proposal->request));
     BW_CHECK(proposal->request.len <= BW_PROPOSAL_MAX, BW_TOO_LARGE, "a request that is too long to be proposed");
     return make_id(proposal, job->method->path);
 }
@@ -128,7 +128,7 @@ void bw_proposal_note(struct bw_job *job, const uint8_t id[static BW_PROPOSAL_ID
 
 static bw_result tell(struct bw_job *job, const uint8_t id[static BW_PROPOSAL_ID_LEN])
 {
-    char *text = bw_arena_alloc(job->arena, 2 * BW_PROPOSAL_ID_LEN + 1);
+    char *text = bw_arena_alloc(bw_job_arena(job), 2 * BW_PROPOSAL_ID_LEN + 1);
 
     BW_CHECK(text != NULL, BW_NO_MEMORY, "proposal");
     bw_hex(bw_bytes_of(id, BW_PROPOSAL_ID_LEN), text);
@@ -143,6 +143,38 @@ bw_result bw_proposal_request(const struct bw_proposal *proposal, struct bw_aren
 
     BW_CHECK(method != NULL, BW_STORE_UNAVAILABLE, "a proposal in the store is of a method that this daemon does not know");
     return bw_wire_unpack(method->request, proposal->request, arena, ret_message);
+}
+
+/* ---- the end of those that nobody wanted ---- */
+
+enum { OVER_MAX = 64 }; /* looked up at once */
+
+static bw_result expire(struct bw_daemon *daemon, const struct bw_proposal *proposal, int64_t now_us)
+{
+    struct bw_record record = { .operation = BW_DEED_NR(ExpireProposal), .has_proposal = true };
+
+    memcpy(record.proposal, proposal->id, sizeof record.proposal);
+    BW_TRY(bw_deed_begin_other(daemon, &proposal->tenant, &record));
+    bw_result dropped = bw_store_drop_proposal(daemon->store, &proposal->tenant, proposal->id, now_us);
+    /* gone is gone: another thread may have met it at the same time */
+    return bw_deed_end(daemon, &record, dropped.code == BW_NO_SUCH_PROPOSAL ? bw_success() : dropped);
+}
+
+bw_result bw_proposals_expire(struct bw_daemon *daemon, int64_t now_us)
+{
+    struct bw_proposal over[OVER_MAX];
+    bw_result result;
+    size_t count;
+
+    do {
+        struct bw_arena arena = { 0 };
+        count  = 0;
+        result = bw_store_list_over(daemon->store, now_us, &arena, over, OVER_MAX, &count);
+        for (size_t i = 0; bw_ok(result) && i < count; i++)
+            result = expire(daemon, &over[i], now_us);
+        bw_arena_clear(&arena);
+    } while (bw_ok(result) && count == OVER_MAX);
+    return result;
 }
 
 /* ---- whether it is approved ---- */
@@ -162,11 +194,11 @@ static bool is_approved(const struct bw_approval *approvals, size_t count, const
 
 static bw_result write_warrant(struct bw_job *job, const struct bw_tenant_info *tenant, const struct bw_proposal *proposal, unsigned needed)
 {
-    struct bw_warrant *warrant = bw_arena_alloc(job->arena, sizeof *warrant);
+    struct bw_warrant *warrant = bw_arena_alloc(bw_job_arena(job), sizeof *warrant);
 
     BW_CHECK(warrant != NULL, BW_NO_MEMORY, "warrant");
     *warrant = (struct bw_warrant){ .tenant = &job->caller.identity.tenant, .caller = job->caller.spiffe_id, .needed = needed,
-                                    .tenant_generation = tenant->generation, .now_us = bw_now_us() };
+                                    .tenant_generation = tenant->generation, .generation = proposal->generation, .now_us = bw_now_us() };
     memcpy(warrant->proposal, proposal->id, sizeof warrant->proposal);
     job->warrant = warrant;
     return bw_success();
@@ -174,7 +206,7 @@ static bw_result write_warrant(struct bw_job *job, const struct bw_tenant_info *
 
 static bw_result find(struct bw_daemon *daemon, struct bw_job *job, const struct bw_proposal *wanted, bool *ret_found, struct bw_proposal *ret_proposal)
 {
-    bw_result found = bw_store_get_proposal(daemon->store, &wanted->tenant, wanted->id, job->arena, ret_proposal);
+    bw_result found = bw_store_get_proposal(daemon->store, &wanted->tenant, wanted->id, bw_job_arena(job), ret_proposal);
 
     *ret_found = bw_ok(found);
     if (found.code == BW_NO_SUCH_PROPOSAL)
@@ -183,12 +215,6 @@ static bw_result find(struct bw_daemon *daemon, struct bw_job *job, const struct
     /* a digest is not the thing itself */
     BW_CHECK(ret_proposal->method == wanted->method && bw_bytes_equal(ret_proposal->request, wanted->request), BW_CONFLICT, "another request has this proposal's id");
     return bw_success();
-}
-
-static bw_result propose(struct bw_daemon *daemon, const struct bw_proposal *wanted)
-{
-    BW_TRY(bw_proposals_expire(daemon, wanted->created_us));
-    return bw_store_propose(daemon->store, wanted);
 }
 
 static bw_result ask(struct bw_daemon *daemon, struct bw_job *job, const struct bw_tenant_info *tenant, unsigned needed)
@@ -202,9 +228,12 @@ static bw_result ask(struct bw_daemon *daemon, struct bw_job *job, const struct 
     BW_TRY(draft_of(daemon, job, tenant, &wanted));
     BW_TRY(tell(job, wanted.id));
     BW_TRY(find(daemon, job, &wanted, &found, &proposal));
-    if (!found || proposal.expires_us <= wanted.created_us)
-        BW_TRY(propose(daemon, &wanted));
-    BW_TRY(bw_store_list_approvals(daemon->store, &wanted.tenant, wanted.id, job->arena, approvals, &count));
+    bool over = found && proposal.expires_us <= wanted.created_us;
+    if (over)
+        BW_TRY(expire(daemon, &proposal, wanted.created_us)); /* the housekeeper has not come by yet */
+    if (!found || over)
+        BW_TRY(bw_store_propose(daemon->store, &wanted));
+    BW_TRY(bw_store_list_approvals(daemon->store, &wanted.tenant, wanted.id, bw_job_arena(job), approvals, &count));
     BW_CHECK(is_approved(approvals, count, job->caller.spiffe_id, needed), BW_NOT_APPROVED, "waits for the approval of more custodians");
     return write_warrant(job, tenant, &wanted, needed);
 }
@@ -219,33 +248,5 @@ bw_result bw_proposal_check(struct bw_daemon *daemon, struct bw_job *job)
     unsigned needed = bw_proposal_needs(tenant, job->method, job->request.message);
     bw_result result = needed > 1 ? ask(daemon, job, tenant, needed) : bw_success();
     bw_tenant_info_unref(tenant);
-    return result;
-}
-
-/* ---- the end of those that nobody wanted ---- */
-
-enum { OVER_MAX = 64 }; /* dropped at once; what is left comes next time */
-
-static bw_result expire(struct bw_daemon *daemon, const struct bw_proposal *proposal)
-{
-    struct bw_record record = { .operation = BW_DEED_NR(ExpireProposal), .has_proposal = true };
-
-    memcpy(record.proposal, proposal->id, sizeof record.proposal);
-    BW_TRY(bw_deed_begin_other(daemon, &proposal->tenant, &record));
-    bw_result dropped = bw_store_drop_proposal(daemon->store, &proposal->tenant, proposal->id);
-    /* gone is gone: another thread may have met it at the same time */
-    return bw_deed_end(daemon, &record, dropped.code == BW_NO_SUCH_PROPOSAL ? bw_success() : dropped);
-}
-
-bw_result bw_proposals_expire(struct bw_daemon *daemon, int64_t now_us)
-{
-    struct bw_proposal over[OVER_MAX];
-    struct bw_arena arena = { 0 };
-    size_t count = 0;
-
-    bw_result result = bw_store_list_over(daemon->store, now_us, &arena, over, OVER_MAX, &count);
-    for (size_t i = 0; bw_ok(result) && i < count; i++)
-        result = expire(daemon, &over[i]);
-    bw_arena_clear(&arena);
     return result;
 }

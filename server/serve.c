@@ -101,7 +101,6 @@ static bw_result make_jobs(struct bw_call *call, size_t count)
     for (size_t i = 0; i < count; i++) {
         jobs[i].daemon = call->daemon;
         jobs[i].call   = call;
-        jobs[i].arena  = &call->arena;
         jobs[i].method = call->method ? call->method : &no_method;
     }
     call->jobs      = jobs;
@@ -149,7 +148,7 @@ static bool is_slow(const struct bw_job *job)
 static bool leave_to_worker(struct bw_job *job)
 {
     job->own_arena.ceiling = job->call->arena.ceiling;
-    job->arena = &job->own_arena;
+    job->apart = true;
     if (bw_workers_put(job->daemon->workers, job))
         return true;
     job->result = bw_fail(BW_OVERLOADED, "the workers' queue is full");

@@ -38,6 +38,7 @@ struct bw_warrant {
     const char      *caller;             /* who carries it out: one of those who approved */
     unsigned         needed;             /* custodians */
     uint64_t         tenant_generation;  /* of the policy that says so */
+    uint64_t         generation;         /* of the key that was approved to be changed, if it is about one: change.c */
     int64_t          now_us;
     bool             spent;              /* by the store */
 };
@@ -94,12 +95,13 @@ struct bw_approval {
 bw_result bw_store_propose(struct bw_store *store, const struct bw_proposal *proposal);
 bw_result bw_store_get_proposal(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static BW_PROPOSAL_ID_LEN],
                                 struct bw_arena *arena, struct bw_proposal *ret_proposal);                       /* BW_NO_SUCH_PROPOSAL */
-/* A tenant's, oldest first, without their requests; ret_proposals: room for BW_PROPOSALS_MAX. */
-bw_result bw_store_list_proposals(struct bw_store *store, const bw_tenant *tenant, struct bw_arena *arena,
+/* A tenant's whose time is not over, oldest first, without their requests; ret_proposals: room for BW_PROPOSALS_MAX. */
+bw_result bw_store_list_proposals(struct bw_store *store, const bw_tenant *tenant, int64_t now_us, struct bw_arena *arena,
                                   struct bw_proposal *ret_proposals, size_t *ret_count);
 /* All tenants' whose time is over, at most limit of them, without their requests. */
 bw_result bw_store_list_over(struct bw_store *store, int64_t now_us, struct bw_arena *arena, struct bw_proposal *ret_proposals, size_t limit, size_t *ret_count);
-bw_result bw_store_drop_proposal(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static BW_PROPOSAL_ID_LEN]); /* BW_NO_SUCH_PROPOSAL */
+/* If it is over by then; INT64_MAX: in any case. BW_NO_SUCH_PROPOSAL. */
+bw_result bw_store_drop_proposal(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static BW_PROPOSAL_ID_LEN], int64_t over_us);
 /* Approving twice is approving once. BW_NO_SUCH_PROPOSAL, BW_QUOTA. */
 bw_result bw_store_approve(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static BW_PROPOSAL_ID_LEN], const char *custodian, int64_t now_us);
 /* In the order in which they came. ret_approvals: room for BW_APPROVALS_MAX. */

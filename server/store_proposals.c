@@ -15,7 +15,7 @@ static bw_result check_room(struct bw_store *store, const struct bw_proposal *pr
     const enum bw_store_sql sql = BW_SQL_COUNT_PROPOSALS;
     bool row;
 
-    bw_result result = bw_query_start(store, sql, BW_SQL_VALUES(bw_query_text(proposal->tenant.text), bw_query_text(proposal->proposer)));
+    bw_result result = bw_query_start(store, sql, BW_SQL_VALUES(bw_query_text(proposal->tenant.text), bw_query_text(proposal->proposer), bw_query_number(proposal->created_us)));
     if (bw_ok(result))
         result = bw_query_row(store, sql, &row);
     int64_t all = bw_query_get_number(store, sql, 0), own = bw_query_get_number(store, sql, 1);
@@ -59,14 +59,14 @@ static bw_result drop(struct bw_store *store, const void *what)
     const struct wish *wish = what;
     int changed;
 
-    BW_TRY(bw_query_run(store, BW_SQL_DROP_PROPOSAL, BW_SQL_VALUES(bw_query_text(wish->tenant->text), bw_query_blob(id_of(wish->id))), &changed));
+    BW_TRY(bw_query_run(store, BW_SQL_DROP_PROPOSAL, BW_SQL_VALUES(bw_query_text(wish->tenant->text), bw_query_blob(id_of(wish->id)), bw_query_number(wish->now_us)), &changed));
     BW_CHECK(changed == 1, BW_NO_SUCH_PROPOSAL, "no such proposal in the tenant");
     return bw_success();
 }
 
-bw_result bw_store_drop_proposal(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static BW_PROPOSAL_ID_LEN])
+bw_result bw_store_drop_proposal(struct bw_store *store, const bw_tenant *tenant, const uint8_t id[static BW_PROPOSAL_ID_LEN], int64_t over_us)
 {
-    return bw_store_change(store, drop, &(struct wish){ .tenant = tenant, .id = id });
+    return bw_store_change(store, drop, &(struct wish){ .tenant = tenant, .id = id, .now_us = over_us });
 }
 
 /* Spends what it is asked about when all of it holds; what holds is the statement's to say, so that nothing moves in between. */
@@ -141,9 +141,10 @@ bw_result bw_store_get_proposal(struct bw_store *store, const bw_tenant *tenant,
     return bw_success();
 }
 
-bw_result bw_store_list_proposals(struct bw_store *store, const bw_tenant *tenant, struct bw_arena *arena, struct bw_proposal *ret_proposals, size_t *ret_count)
+bw_result bw_store_list_proposals(struct bw_store *store, const bw_tenant *tenant, int64_t now_us, struct bw_arena *arena, struct bw_proposal *ret_proposals,
+                                  size_t *ret_count)
 {
-    return select_proposals(store, BW_SQL_LIST_PROPOSALS, BW_SQL_VALUES(bw_query_text(tenant->text)), arena, ret_proposals, BW_PROPOSALS_MAX, ret_count);
+    return select_proposals(store, BW_SQL_LIST_PROPOSALS, BW_SQL_VALUES(bw_query_text(tenant->text), bw_query_number(now_us)), arena, ret_proposals, BW_PROPOSALS_MAX, ret_count);
 }
 
 bw_result bw_store_list_over(struct bw_store *store, int64_t now_us, struct bw_arena *arena, struct bw_proposal *ret_proposals, size_t limit, size_t *ret_count)

@@ -65,6 +65,11 @@ static const struct { const char *name; bw_result (*read)(const json_t *value, s
     { "expires_hours", read_expiry    },
 };
 
+const char *bw_dual_control_member(size_t index)
+{
+    return index < ARRAY_LEN(dual_members) ? dual_members[index].name : NULL;
+}
+
 static bw_result read_dual_member(const char *name, const json_t *value, struct bw_dual_control *dual)
 {
     for (size_t i = 0; i < ARRAY_LEN(dual_members); i++)
@@ -100,6 +105,11 @@ static const struct { const char *name; bw_result (*read)(json_t *value, struct 
     { "apps_own_keys", read_apps_own_keys },
     { "dual_control",  read_dual_control  },
 };
+
+const char *bw_tenant_policy_member(size_t index)
+{
+    return index < ARRAY_LEN(members) ? members[index].name : NULL;
+}
 
 static bw_result read_member(const char *name, json_t *value, struct bw_tenant_policy *policy)
 {

@@ -22,6 +22,10 @@ struct bw_tenant_policy {
 
 extern const char bw_tenant_policy_default[];
 
+/* The members that there are, of the whole and of dual_control; NULL past the end. The schema is held against them. */
+const char *bw_tenant_policy_member(size_t index);
+const char *bw_dual_control_member(size_t index);
+
 /* BW_BAD_ARGUMENT with the field "policy", or the member in it that is at fault. */
 bw_result bw_tenant_policy_parse(bw_bytes text, struct bw_tenant_policy *ret_policy);
 

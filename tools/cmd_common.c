@@ -210,3 +210,9 @@ bw_result bw_cmd_load_text(struct bw_cli *cli, const char *path, size_t most, ch
     cli->about[0] = '\0';
     return bw_success();
 }
+
+bw_result bw_cmd_print_text(const char *text)
+{
+    BW_CHECK(fputs(text, stdout) >= 0, BW_INTERNAL, "standard output cannot be written");
+    return bw_success();
+}

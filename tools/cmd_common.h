@@ -40,4 +40,7 @@ bw_result bw_cmd_enums(struct bw_cli *cli, const char *option, const ProtobufCEn
 /* A file's whole text in the run's arena; "-" is standard input. */
 bw_result bw_cmd_load_text(struct bw_cli *cli, const char *path, size_t most, char **ret_text);
 
+/* On standard output byte by byte, so that it can be compared with what is under version control. */
+bw_result bw_cmd_print_text(const char *text);
+
 #endif

@@ -23,6 +23,7 @@ static const struct { const char *title; bw_check_fn *run; } checks[] = {
     { "key",         bw_check_key         },
     { "endpoints",   bw_check_endpoints   },
     { "describe",    bw_check_describe    },
+    { "tenant",      bw_check_tenant      },
     { "keys",        bw_check_keys        },
 };
 
@@ -111,6 +112,8 @@ static bw_result check_all(struct bw_doctor *doctor, const struct bw_conf *conf)
         bw_doctor_found(doctor, BW_NOTE, "name the module with --module to have it tried", "%s is not installed", BW_MODULE_PATH);
     else
         (void)bw_check_module(doctor, module ? module : BW_MODULE_PATH);
+    doctor->check = "p11-kit";
+    (void)bw_check_p11_kit(doctor);
     return bw_success();
 }
 

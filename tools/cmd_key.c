@@ -249,7 +249,6 @@ bw_result bw_cmd_key_purge(struct bw_cli *cli)
 
 const struct bw_option bw_cmd_key_policy_get_options[] = { { 0 } };
 
-/* Byte by byte what was set, so that it can be compared with what is under version control. */
 bw_result bw_cmd_key_policy_get(struct bw_cli *cli)
 {
     Bailiwick__V1__GetKeyRequest request = BAILIWICK__V1__GET_KEY_REQUEST__INIT;
@@ -259,8 +258,7 @@ bw_result bw_cmd_key_policy_get(struct bw_cli *cli)
     BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetKey), &request.base, &reply));
     const Bailiwick__V1__Key *key = ((const Bailiwick__V1__GetKeyReply *)(const void *)reply)->key;
     BW_CHECK(key != NULL, BW_PROTOCOL_BROKEN, "the reply holds no key");
-    BW_CHECK(fputs(key->policy, stdout) >= 0, BW_INTERNAL, "standard output cannot be written");
-    return bw_success();
+    return bw_cmd_print_text(key->policy);
 }
 
 const struct bw_option bw_cmd_key_policy_set_options[] = {

@@ -108,14 +108,34 @@ bw_result bw_cmd_tenant_activate(struct bw_cli *cli)
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(ActivateTenant), &request.base);
 }
 
-const struct bw_option bw_cmd_tenant_policy_options[] = { { 0 } };
+const struct bw_option bw_cmd_tenant_policy_get_options[] = { { 0 } };
 
-bw_result bw_cmd_tenant_policy(struct bw_cli *cli)
+bw_result bw_cmd_tenant_policy_get(struct bw_cli *cli)
+{
+    Bailiwick__V1__GetTenantRequest request = BAILIWICK__V1__GET_TENANT_REQUEST__INIT;
+    ProtobufCMessage *reply;
+
+    request.name = name_operand(cli);
+    BW_TRY(bw_cli_call(cli, BW_METHOD_NR(GetTenant), &request.base, &reply));
+    const Bailiwick__V1__Tenant *tenant = ((const Bailiwick__V1__GetTenantReply *)(const void *)reply)->tenant;
+    BW_CHECK(tenant != NULL, BW_PROTOCOL_BROKEN, "the reply holds no tenant");
+    return bw_cmd_print_text(tenant->policy);
+}
+
+const struct bw_option bw_cmd_tenant_policy_set_options[] = {
+    { "generation", BW_OPTION_TEXT, "NUMBER", "only if the tenant is still of it ('tenant show' tells); else whatever it is" },
+    { 0 }
+};
+
+bw_result bw_cmd_tenant_policy_set(struct bw_cli *cli)
 {
     Bailiwick__V1__SetTenantPolicyRequest request = BAILIWICK__V1__SET_TENANT_POLICY_REQUEST__INIT;
+    uint32_t generation;
 
+    BW_TRY(bw_cmd_number(cli, "generation", UINT32_MAX, &generation));
     BW_TRY(bw_cmd_load_text(cli, cli->args.operands[1], POLICY_MAX, &request.policy));
-    request.name = name_operand(cli);
+    request.name       = name_operand(cli);
+    request.generation = generation;
     return bw_cmd_call_and_show(cli, BW_METHOD_NR(SetTenantPolicy), &request.base);
 }
 

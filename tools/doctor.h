@@ -31,10 +31,11 @@ void bw_doctor_found(struct bw_doctor *doctor, enum bw_finding finding, const ch
 /* A check tells what it finds. false: what comes after it makes no sense. */
 typedef bool bw_check_fn(struct bw_doctor *doctor);
 bw_check_fn bw_check_ca, bw_check_certificate, bw_check_identity, bw_check_key;
-bw_check_fn bw_check_endpoints, bw_check_describe, bw_check_keys;
+bw_check_fn bw_check_endpoints, bw_check_describe, bw_check_tenant, bw_check_keys;
 
 /* Of the whole file, not of one slot. */
 bool bw_check_module(struct bw_doctor *doctor, const char *module_path);
+bool bw_check_p11_kit(struct bw_doctor *doctor);
 
 /* The only SPIFFE id in a certificate. false: there is none, there are several, or it is none of ours. */
 bool bw_doctor_identity(const X509 *certificate, char id[static BW_SPIFFE_MAX + 1], struct bw_identity *ret_identity);

@@ -1,6 +1,9 @@
 /* The PKCS#11 module itself, loaded as an application would load it. */
+#include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -61,10 +64,68 @@ bool bw_check_module(struct bw_doctor *doctor, const char *module_path)
         return false;
     CK_RV rv = list->C_Initialize(&args);
     if (rv != CKR_OK) {
-        bw_doctor_found(doctor, BW_WRONG, "the module told standard error why", "C_Initialize fails with 0x%lx", rv);
+        bw_doctor_found(doctor, BW_WRONG, "the module told standard error why; is it bailiwick's, of this version?", "C_Initialize fails with 0x%lx", rv);
         return false;
     }
     tell_slots(doctor, list);
     (void)list->C_Finalize(NULL); /* the process ends anyway */
     return true;
+}
+
+/* ---- p11-kit ---- */
+
+/* "module: /path/of.so" in a file of p11-kit's (pkcs11.conf(5)); a name without a path is in its module folder. */
+static const char *module_of(struct bw_doctor *doctor, const char *file)
+{
+    char  line[4096], name[4096];
+    FILE *stream = fopen(file, "re");
+    const char *module = NULL;
+
+    while (stream != NULL && module == NULL && fgets(line, sizeof line, stream) != NULL)
+        if (sscanf(line, " module : %4095s", name) == 1)
+            module = name[0] == '/' ? bw_arena_text(&doctor->cli->arena, "%s", name)
+                                    : bw_arena_text(&doctor->cli->arena, "%.*s/%s", (int)(strrchr(BW_MODULE_PATH, '/') - BW_MODULE_PATH), BW_MODULE_PATH, name);
+    if (stream != NULL)
+        (void)fclose(stream);
+    return module;
+}
+
+static bool check_p11_kit_file(struct bw_doctor *doctor, const char *file)
+{
+    const char *module = module_of(doctor, file);
+    const char *name   = module ? strrchr(module, '/') : NULL;
+
+    if (name == NULL || strcmp(name, "/bailiwick-pkcs11.so") != 0)
+        return true; /* somebody else's */
+    if (access(module, R_OK) != 0) {
+        bw_doctor_found(doctor, BW_WRONG, "correct 'module:' in that file, or install the module there", "%s names %s: %s", file, module, strerror(errno));
+        return false;
+    }
+    bw_doctor_found(doctor, BW_FINE, NULL, "%s names %s", file, module);
+    return true;
+}
+
+static bool check_p11_kit_folder(struct bw_doctor *doctor, const char *folder)
+{
+    DIR *dir = folder ? opendir(folder) : NULL;
+    bool fine = true;
+
+    for (const struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        const char *ending = strrchr(entry->d_name, '.');
+        const char *file   = ending && strcmp(ending, ".module") == 0 ? bw_arena_text(&doctor->cli->arena, "%s/%s", folder, entry->d_name) : NULL;
+        if (file != NULL)
+            fine &= check_p11_kit_file(doctor, file);
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
+    return fine;
+}
+
+bool bw_check_p11_kit(struct bw_doctor *doctor)
+{
+    const char *home = getenv("HOME");
+    bool fine = check_p11_kit_folder(doctor, "/usr/share/p11-kit/modules");
+
+    fine &= check_p11_kit_folder(doctor, "/etc/pkcs11/modules");
+    return check_p11_kit_folder(doctor, home ? bw_arena_text(&doctor->cli->arena, "%s/.config/pkcs11/modules", home) : NULL) && fine;
 }

@@ -9,6 +9,7 @@
 
 #include "bailiwick/v1/keys.pb-c.h"
 #include "bailiwick/v1/region.pb-c.h"
+#include "bailiwick/v1/tenants.pb-c.h"
 #include "doctor.h"
 #include "endpoint.h"
 #include "moment.h"
@@ -176,6 +177,32 @@ bool bw_check_describe(struct bw_doctor *doctor)
     judge_clock(doctor, asked, bw_moment_now(), reply->time_us);
     bw_doctor_found(doctor, BW_FINE, NULL, "%s, node %s, bailiwickd %s, %s; it takes us for %s", reply->region, reply->node, reply->version,
                     reply->hsm, reply->caller);
+    return true;
+}
+
+/* Callers in other regions are told of the keys that are open to them, and of nothing else. */
+static bool is_abroad(const struct bw_doctor *doctor)
+{
+    struct bw_identity identity;
+    char id[BW_SPIFFE_MAX + 1];
+
+    return bw_doctor_identity(doctor->certificate, id, &identity) && !bw_region_equal(&identity.region, &doctor->slot->region);
+}
+
+bool bw_check_tenant(struct bw_doctor *doctor)
+{
+    Bailiwick__V1__GetTenantRequest request = BAILIWICK__V1__GET_TENANT_REQUEST__INIT;
+
+    if (is_abroad(doctor))
+        return true;
+    const Bailiwick__V1__GetTenantReply *reply = (const void *)call(doctor, BW_METHOD_NR(GetTenant), &request.base);
+    if (reply == NULL)
+        return false;
+    if (reply->tenant == NULL || reply->tenant->state != BAILIWICK__V1__TENANT_STATE__ACTIVE) {
+        bw_doctor_found(doctor, BW_WRONG, bw_cli_what_to_do(BW_TENANT_SEALED), "%s is sealed: none of its keys works", doctor->slot->tenant.text);
+        return false;
+    }
+    bw_doctor_found(doctor, BW_FINE, NULL, "%s is active", doctor->slot->tenant.text);
     return true;
 }
 

@@ -15,7 +15,7 @@
 #include "tlog_dir.h"
 #include "verify.h"
 
-enum { WINDOW_MAX = 512 };
+enum { WINDOW_MAX = 512, RARE_EVERY = 3333333, RARE_KEY = 0x7fffffff }; /* one key is used once in so many records */
 
 static struct bw_audit *audit;
 static uint32_t         log_nr;
@@ -49,6 +49,8 @@ static struct bw_record record_of(unsigned long n)
     unsigned key    = (unsigned)(spread >> 33) % keys;
 
     (void)snprintf(record.principal, sizeof record.principal, "spiffe://example.org/region/eu-central/tenant/acme/app/web-%lu", n % 20);
+    if (n % RARE_EVERY == 1)
+        key = RARE_KEY;
     memcpy(record.key.bytes, &key, sizeof key);
     memcpy(record.request_id, &spread, sizeof spread);
     memcpy(record.request_id + 8, &n, sizeof n);
@@ -115,6 +117,27 @@ static void query(const char *what, struct bw_audit_query q)
     (void)printf("  %-44s %4zu%s of %lu  best %7.2f ms, worst %7.2f ms\n", what, found.count, found.more ? "+" : " ", (unsigned long)found.log_size, best * 1e3, worst * 1e3);
 }
 
+/* Every page of an answer, as an auditor reads it. */
+static void query_all(const char *what, struct bw_audit_query q)
+{
+    struct bw_arena       arena = { 0 };
+    struct bw_audit_found found = { .more = true };
+    unsigned long records = 0, pages = 0;
+    double worst = 0, from = now_s();
+
+    q.log   = log_nr;
+    q.limit = 1000;
+    for (; found.more; pages++, q.from_index = found.next_index) {
+        double begun = now_s(), took;
+        check(bw_audit_find(audit, &q, &arena, &found));
+        took  = now_s() - begun;
+        worst = took > worst ? took : worst;
+        records += found.count;
+        bw_arena_clear(&arena);
+    }
+    (void)printf("  %-44s %lu records in %lu pages of 1000: %.2f ms a page, worst %.2f ms\n", what, records, pages, (now_s() - from) * 1e3 / (double)pages, worst * 1e3);
+}
+
 static void queries(unsigned long count, int64_t from_us)
 {
     static const enum bw_outcome denied[] = { BW_OUTCOME_DENIED };
@@ -131,6 +154,11 @@ static void queries(unsigned long count, int64_t from_us)
     query("key, denied", (struct bw_audit_query){ .has_key = true, .key = middle.key, .outcomes = denied, .outcome_count = 1 });
     query("key and principal", (struct bw_audit_query){ .has_key = true, .key = middle.key, .principal = middle.principal });
     query("principal, denied, encrypt", (struct bw_audit_query){ .principal = middle.principal, .outcomes = denied, .outcome_count = 1, .operations = encrypt, .operation_count = 1 });
+    const bw_key_id rare = record_of(1).key;
+    query("a rare key, the whole log", (struct bw_audit_query){ .has_key = true, .key = rare });
+    query("a rare key, first half in time", (struct bw_audit_query){ .has_key = true, .key = rare, .to_us = half_us });
+    query_all("key, second half in time, every page", (struct bw_audit_query){ .has_key = true, .key = middle.key, .from_us = half_us });
+    query_all("a rare key, the whole log, every page", (struct bw_audit_query){ .has_key = true, .key = rare });
     query("request id", (struct bw_audit_query){ .request_id = middle.request_id });
     query("a key never used", (struct bw_audit_query){ .has_key = true, .key = { { 0xff, 0xff, 0xff, 0xff } } });
     query("an operation never done", (struct bw_audit_query){ .operations = nobody, .operation_count = 1 });

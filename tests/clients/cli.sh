@@ -108,6 +108,11 @@ cli_as custodian object delete "$id" --yes >/dev/null
 [[ -z $(cli_as app object list) ]]
 
 # ---- tenants ----
+printf '{\n "apps_own_keys":   false}\n' >"$DIR/tenant-policy.json"
+generation=$(cli_as custodian tenant show | sed -n 's/.*"generation":\([0-9]*\).*/\1/p')
+cli_as custodian tenant policy set acme "$DIR/tenant-policy.json" --generation "$generation" >/dev/null
+expect 1 CONFLICT cli_as custodian tenant policy set acme "$DIR/tenant-policy.json" --generation "$generation"
+cli_as auditor tenant policy get | cmp - "$DIR/tenant-policy.json"
 [[ $(cli_as operator tenant list) == *'"name":"acme"'* ]]
 [[ $(cli_as app tenant show) == *'"region":"eu-central"'* ]]
 cli_as operator tenant seal acme --yes >/dev/null

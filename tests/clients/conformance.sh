@@ -5,7 +5,7 @@ live_region
 three_keys
 apps_own_keys
 cd "$DIR"
-# what is off by default is compared too
+# what is off by default is compared too, with keys that came out of this one
 printf '{"rules": [{"name": "all"}, {"name": "ECB too", "mechanisms": ["CKM_AES_ECB"]}]}' | cli_as custodian key policy set aes - >/dev/null
 program=$BW_BUILD/tests/conformance
 

@@ -56,7 +56,7 @@ checked "two custodians purge a key, and one does not"
 
 # ---- what the tenant's policy says ----
 printf '{"dual_control": {"actions": ["key_policy", "import"], "approvals": 2, "expires_hours": 24}}\n' >"$DIR/tenant.json"
-cli_as ann tenant policy acme "$DIR/tenant.json" >/dev/null
+cli_as ann tenant policy set acme "$DIR/tenant.json" >/dev/null
 cli_as ann key create --spec AES_256 --alias orders >/dev/null
 printf '{"rules": [{"name": "none", "principals": ["app/none"]}]}\n' >"$DIR/none.json"
 id=$(proposal cli_as ann key policy set orders "$DIR/none.json")
@@ -66,7 +66,7 @@ cli_as bob proposal approve "$id" --yes >/dev/null
 expect 7 NOT_APPROVED cli_as cas key policy set orders "$DIR/none.json"
 cli_as ann key policy set orders "$DIR/none.json" >/dev/null
 expect 1 NOT_PERMITTED cli_as app unwrap <"$DIR/envelope"
-id=$(proposal cli_as ann tenant policy acme <(printf '{}'))
+id=$(proposal cli_as ann tenant policy set acme <(printf '{}'))
 [[ $(cli_as cas proposal reject "$id") == *"\"id\":\"$id\""* ]]
 expect 1 NO_SUCH_PROPOSAL cli_as bob proposal approve "$id" --yes
 checked "a policy takes two, and nobody switches that off alone"

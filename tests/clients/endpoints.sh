@@ -1,5 +1,5 @@
 #!/bin/bash
-# Several endpoints, some of them bad; connections that die unseen; and what ulDeviceError says of each failure.
+# Several endpoints, some of them bad; connections that die unseen: trap 33; and what ulDeviceError says of each failure.
 source "$(dirname "$0")/../lib/region.sh"
 live_region
 start_region us-east

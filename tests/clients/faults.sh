@@ -1,6 +1,6 @@
 #!/bin/bash
 # A network that fails between the module and its daemon: no hang past the deadline, no wrong result, no lost session, no leak, and
-# in the log one use for each call.
+# in the log one use for each call: trap 32.
 source "$(dirname "$0")/../lib/region.sh"
 live_region
 three_keys

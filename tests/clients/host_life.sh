@@ -22,7 +22,7 @@ example openssl.cnf engine.cnf "$MODULE"
 sed -i 's/^init .*/&\ndefault_algorithms = ALL/' engine.cnf
 for program in host_forks host_life; do
     for name in $("$BW_BUILD/tests/$program" "$MODULE"); do
-        quiet "$name" env OPENSSL_CONF="$DIR/engine.cnf" "$BW_BUILD/tests/$program" "$MODULE" "$name"
+        quiet "$name" env HOST_SHARES_OPENSSL=yes OPENSSL_CONF="$DIR/engine.cnf" "$BW_BUILD/tests/$program" "$MODULE" "$name"
     done
 done
 

@@ -13,6 +13,16 @@ modutil -dbdir sql:nss -list bailiwick >said
 grep -q 'Token Name: bw acme' said
 checked "modutil shows the module of pkcs11.txt and its token"
 
+mkdir by-hand
+certutil -N -d sql:by-hand -f password
+modutil -dbdir sql:by-hand -add ours -libfile "$MODULE" -force >said
+grep -q 'Module "ours" added to database' said
+certutil -K -d sql:by-hand -f password -h 'bw acme' >keys
+[[ $(grep -c '^<' keys) == 2 ]]
+modutil -dbdir sql:by-hand -delete ours -force >said
+grep -q 'Module "ours" deleted' said
+checked "modutil adds the module by hand, its keys are there, and deletes it again"
+
 example openssl.cnf engine.cnf "$MODULE"
 OPENSSL_CONF=$DIR/engine.cnf openssl req -new -x509 -engine pkcs11 -keyform engine -key 'pkcs11:object=rsa;type=private' -sha256 \
     -subj /CN=acme/emailAddress=acme@test.example -addext keyUsage=digitalSignature,keyEncipherment,keyCertSign \
@@ -27,7 +37,13 @@ certutil -L -d sql:nss -f password -h 'bw acme' >certificates
 grep -q '^bw acme:rsa .*u,u,u' certificates
 checked "certutil lists the private keys, and the certificate as a user's"
 
-certutil -A -d sql:nss -f password -n trusted -t CT,C,C -i rsa.crt
+# trust stays in the application's own database: what a region's certificates are trusted for is not the region's to say
+certutil -M -d sql:nss -f password -n 'bw acme:rsa' -t CT,C,C
+certutil -L -d sql:nss -f password -h all >certificates
+grep -q '^bw acme:rsa .*CTu,Cu,Cu' certificates
+certutil -V -d sql:nss -f password -n 'bw acme:rsa' -u L >said
+grep -q 'certificate is valid' said
+checked "certutil trusts the token's certificate"
 head -c 3000 /dev/urandom | base64 >plain
 cmsutil -S -d sql:nss -f password -N 'bw acme:rsa' -T -i plain -o signature
 openssl cms -verify -binary -inform DER -in signature -content plain -CAfile rsa.crt -purpose any -out opened 2>said

@@ -264,6 +264,17 @@ check("a batch of good and bad gives each its own", told == [
 check("each with its own record", results[0].random.receipt.index != results[-1].random.receipt.index and results[0].random.random != results[-1].random.random)
 check("and what was wrapped in it opens", app.call("Unwrap", envelope=results[2].wrap.envelope).plaintext == b"text")
 check("256 operations are a batch", len(app.call("Batch", operations=[good_one] * 256).results) == 256)
+# What is slow runs on workers side by side, each in memory of its own, while what is fast runs where it arrived.
+kinds = [dict(sign=dict(key=dict(name=signing), mechanism=dict(type=common_pb2.ECDSA), data=bytes(31) + bytes([i]))) if i % 3 == 0 else
+         dict(encrypt=dict(key=dict(name=key), mechanism=gcm, plaintext=bytes([i]))) if i % 3 == 1 else bad_one for i in range(96)]
+results = app.call("Batch", operations=kinds).results
+check("each result stands where its operation stood, whoever was faster",
+      [result.WhichOneof("result") for result in results] == ["sign", "encrypt", "error"] * 32)
+check("and is of its own operation", all(
+    app.call("Verify", key=dict(name=signing), mechanism=dict(type=common_pb2.ECDSA), data=bytes(31) + bytes([i]), signature=results[i].sign.signature) is not None
+    and app.call("Decrypt", key=dict(name=key), mechanism=gcm, ciphertext=results[i + 1].encrypt.ciphertext).plaintext == bytes([i + 1])
+    for i in range(0, 96, 3)))
+check("with a place of its own in the log", len({part.receipt.index for i in range(0, 96, 3) for part in (results[i].sign, results[i + 1].encrypt)}) == 64)
 check_all("257 are not, nor is none", [refuse("Batch", crypto_pb2.BatchRequest(operations=[good_one] * 257).SerializeToString(), {"TOO_LARGE"}, "operations"),
                                        refuse("Batch", bytes_field(1, bytes_field(99, b"new")), ARGUMENT, "operations")])
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # No payload anywhere but in the reply: values that can be recognised go through every path, good and bad, and then nothing
-# that the daemon, the tool and the module wrote may hold any of them: logs, errors, databases, and what lies beside them.
+# that the daemon, the tool and the module wrote may hold any of them: logs, errors, databases, and what lies beside them: trap 36.
 source "$(dirname "$0")/../lib/region.sh"
 live_region
 python_messages

@@ -74,7 +74,7 @@ abroad=spiffe://test.example/region/us-east/tenant/acme/app/abroad
 [[ $(cli_as auditor audit query --principal "$abroad" --outcome denied --key "$key") == *'"reason":"CALLER_REGION"'* ]]
 [[ -z $(cli_as auditor audit query --principal "$abroad" --outcome granted) ]]
 say "a caller in us-east is refused by name, and acme's log has it"
-printf '{"rules": [{"name": "both", "regions": ["eu-central", "us-east"]}]}' | cli_as custodian key policy "$key" - >/dev/null
+printf '{"rules": [{"name": "both", "regions": ["eu-central", "us-east"]}]}' | cli_as custodian key policy set "$key" - >/dev/null
 cli_as abroad wrap --key "$key" <<<"from abroad" >"$DIR/envelope"
 say "until the key's policy names his region"
 

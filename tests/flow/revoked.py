@@ -15,7 +15,8 @@ check("a certificate is good until it is revoked", lost.call("Describe").region 
 
 subprocess.run(["bailiwick", "ca", "revoke", ca, stem + ".pem"], check=True, stdout=subprocess.DEVNULL)
 pid = int(pathlib.Path(region, "pid").read_text())
-with subprocess.Popen(["tail", "-n", "0", "-f", f"{region}/log"], stdout=subprocess.PIPE, text=True) as log:
+said = pathlib.Path(region, "log").stat().st_size
+with subprocess.Popen(["tail", "-c", f"+{said + 1}", "-f", f"{region}/log"], stdout=subprocess.PIPE, text=True) as log:
     os.kill(pid, signal.SIGHUP)
     line = next(line for line in log.stdout if "reloaded" in line)
     log.terminate()

@@ -96,6 +96,11 @@ static enum bw_code set_tenant_policy(enum who who, const char *policy)
     return ask(who, BW_METHOD_NR(SetTenantPolicy), &request, NULL);
 }
 
+static const char *numbered_policy(unsigned number)
+{
+    return bw_arena_text(&lasting, "{\"rules\": [{\"name\": \"%u\"}]}", number);
+}
+
 static enum bw_code purge(enum who who, const char *key)
 {
     NEW(purge_key, PurgeKey, request);
@@ -529,25 +534,42 @@ static void of_two_proposals_that_race_one_wins(void **state)
     assert_int_equal(set_tenant_policy(BOB, right), BW_NOT_APPROVED);
 }
 
-struct runner { enum who who; const char *policy; struct bw_arena arena; enum bw_code code; };
+struct runner { enum who who; const char *policy, *key; struct bw_arena arena; enum bw_code code; };
 
 static void *run_it(void *self)
 {
     struct runner *r = self;
-    NEW(set_tenant_policy, SetTenantPolicy, request);
+    NEW(set_tenant_policy, SetTenantPolicy, tenants);
+    NEW(set_key_policy, SetKeyPolicy, keys);
 
-    request.policy = TEXT(r->policy);
-    (void)live_call(callers[r->who], BW_METHOD_NR(SetTenantPolicy), &request.base, &r->arena, &r->code);
+    keys.name      = TEXT(r->key);
+    tenants.policy = keys.policy = TEXT(r->policy);
+    (void)live_call(callers[r->who], r->key ? BW_METHOD_NR(SetKeyPolicy) : BW_METHOD_NR(SetTenantPolicy), r->key ? &keys.base : &tenants.base,
+                    &r->arena, &r->code);
     bw_arena_clear(&r->arena);
     return NULL;
+}
+
+/* How many of them were granted; the others were not for want of approvals, or because somebody was first. */
+static unsigned run_all(struct runner *runners, size_t count)
+{
+    pthread_t threads[8];
+    unsigned done = 0;
+
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_it, &runners[i]), 0);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        done += runners[i].code == BW_OK;
+        assert_true(runners[i].code == BW_OK || runners[i].code == BW_NOT_APPROVED || runners[i].code == BW_CONFLICT);
+    }
+    return done;
 }
 
 static void what_is_carried_out_by_several_at_once_is_done_once(void **state)
 {
     static const char policy[] = "{\"dual_control\": {\"actions\": [\"purge\"]}}";
-    struct runner runners[4] = { { .who = ANN }, { .who = BOB }, { .who = CAS }, { .who = DAN } };
-    pthread_t threads[ARRAY_LEN(runners)];
-    unsigned done = 0;
+    struct runner runners[] = { { .who = ANN, .policy = policy }, { .who = BOB, .policy = policy }, { .who = CAS, .policy = policy }, { .who = DAN, .policy = policy } };
 
     (void)state;
     assert_int_equal(set_tenant_policy(ANN, "{\"dual_control\": {}}"), BW_OK);
@@ -555,25 +577,28 @@ static void what_is_carried_out_by_several_at_once_is_done_once(void **state)
     const char *proposal = proposed();
     for (enum who who = BOB; who <= DAN; who++)
         assert_int_equal(approve(who, proposal), BW_OK);
-    for (size_t i = 0; i < ARRAY_LEN(runners); i++) {
-        runners[i].policy = policy;
-        assert_int_equal(pthread_create(&threads[i], NULL, run_it, &runners[i]), 0);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(runners); i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        done += runners[i].code == BW_OK;
-        assert_true(runners[i].code == BW_OK || runners[i].code == BW_NOT_APPROVED || runners[i].code == BW_CONFLICT);
-    }
-    assert_int_equal(done, 1);
+    assert_int_equal(run_all(runners, ARRAY_LEN(runners)), 1);
     assert_int_equal(on_record("SetTenantPolicy", BW_OK, GRANTED, proposal), 1);
 }
 
-/* ---- bounds, time, crashes ---- */
-
-static const char *numbered_policy(unsigned number)
+/* All were approved of the key as it is: the first one makes it another. */
+static void of_four_policies_for_one_key_that_race_one_is_set(void **state)
 {
-    return bw_arena_text(&lasting, "{\"rules\": [{\"name\": \"%u\"}]}", number);
+    struct runner runners[] = { { .who = ANN }, { .who = BOB }, { .who = CAS }, { .who = DAN } };
+    const char *key = create_key("");
+
+    (void)state;
+    assert_int_equal(set_tenant_policy(ANN, "{\"dual_control\": {\"actions\": [\"key_policy\"]}}"), BW_OK);
+    for (size_t i = 0; i < ARRAY_LEN(runners); i++) {
+        runners[i].key    = key;
+        runners[i].policy = numbered_policy((unsigned)i);
+        assert_int_equal(set_key_policy(runners[i].who, key, runners[i].policy), BW_NOT_APPROVED);
+        assert_int_equal(approve(EVE, proposed()), BW_OK);
+    }
+    assert_int_equal(run_all(runners, ARRAY_LEN(runners)), 1);
 }
+
+/* ---- bounds, time, crashes ---- */
 
 static void proposals_are_bounded_for_each_custodian_and_for_all(void **state)
 {
@@ -708,6 +733,7 @@ int main(void)
         DUAL_TEST(a_proposal_comes_to_nothing_when_its_key_changes),
         DUAL_TEST(of_two_proposals_that_race_one_wins),
         DUAL_TEST(what_is_carried_out_by_several_at_once_is_done_once),
+        DUAL_TEST(of_four_policies_for_one_key_that_race_one_is_set),
         DUAL_TEST(proposals_are_bounded_for_each_custodian_and_for_all),
         DUAL_TEST(a_proposal_is_over_when_its_time_is),
         DUAL_TEST(approvals_outlive_a_crash),

@@ -1,5 +1,5 @@
 /* Who may call what: every role, every RPC, own and other tenant, callers at home and abroad, keys of this region and of
- * another, over mutual TLS against a live daemon.
+ * another, over mutual TLS against a live daemon. Trap 34: the certificate decides, and the server does.
  *
  * The answers follow from methods.def's columns and from the promises; nothing is listed cell by cell. A new RPC joins by
  * its row: without a function here that fills its request the test does not compile. */

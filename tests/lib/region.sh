@@ -110,7 +110,7 @@ three_keys()
 apps_own_keys()
 {
     printf '{"apps_own_keys": true}\n' >"$DIR/tenant-policy.json"
-    cli_as custodian tenant policy acme "$DIR/tenant-policy.json" >/dev/null
+    cli_as custodian tenant policy set acme "$DIR/tenant-policy.json" >/dev/null
 }
 
 # checked TEXT: says what holds.

@@ -9,6 +9,7 @@
 
 #include "authorise.h"
 #include "daemon.h"
+#include "hsm.h"
 #include "policy.h"
 #include "registry.h"
 
@@ -48,12 +49,12 @@ static void put_tenant(struct bw_registry *registry, const char *name, enum bw_t
     assert_true(bw_ok(bw_registry_put_tenant(registry, tenant)));
 }
 
-static void put_key(struct bw_registry *registry, int nr, enum bw_key_state state, uint64_t generation)
+static void put_key_of(struct bw_registry *registry, int nr, enum bw_key_state state, uint64_t generation, const char *policy)
 {
     struct bw_key_version versions[2] = { { .number = 1, .state = BW_VERSION_PRIMARY }, { .number = 2, .state = BW_VERSION_PRIMARY } };
     struct bw_key draft = {
         .name = name_of(nr, "eu-central", keys[nr].tenant), .label = "", .spec = bw_spec_row(BW_SPEC_AES_256), .uses = keys[nr].uses,
-        .state = state, .origin = BW_ORIGIN_GENERATED, .owner = keys[nr].owner, .description = "", .policy_text = keys[nr].policy,
+        .state = state, .origin = BW_ORIGIN_GENERATED, .owner = keys[nr].owner, .description = "", .policy_text = policy,
         .generation = generation, .versions = versions, .version_count = keys[nr].versions,
     };
     struct bw_key *key;
@@ -62,6 +63,11 @@ static void put_key(struct bw_registry *registry, int nr, enum bw_key_state stat
         versions[0].state = BW_VERSION_DECRYPT_ONLY;
     assert_true(bw_ok(bw_key_new(registry, &draft, &key)));
     assert_true(bw_ok(bw_registry_put_key(registry, key)));
+}
+
+static void put_key(struct bw_registry *registry, int nr, enum bw_key_state state, uint64_t generation)
+{
+    put_key_of(registry, nr, state, generation, keys[nr].policy);
 }
 
 static int set_up(void **state)
@@ -228,11 +234,85 @@ static void what_moved_meanwhile_counts(void **state)
     }
 }
 
+/* ---- session keys: they answer as what they came out of ---- */
+
+#define ECB_TOO "{\"rules\": [{\"name\": \"a\"}, {\"name\": \"b\", \"mechanisms\": [\"CKM_AES_ECB\"]}]}"
+#define DB_ONLY "{\"rules\": [{\"name\": \"a\", \"principals\": [\"app/db\"]}]}"
+#define LETS_GO "{\"rules\": [{\"name\": \"a\", \"release\": true}]}"
+
+/* Used with a mechanism while its origin has the first policy; on record when it has the second. No origin: NULL. */
+static const struct { const char *why; const char *origin, *then; unsigned long mechanism; enum bw_code first, second; } sessions[] = {
+    { "of no master key",                             NULL,              NULL,              CKM_AES_GCM, BW_OK,            BW_OK            },
+    { "of no master key, with what is off",           NULL,              NULL,              CKM_AES_ECB, BW_MECHANISM_OFF, 0                },
+    { "of a master key",                              BW_POLICY_DEFAULT, BW_POLICY_DEFAULT, CKM_AES_GCM, BW_OK,            BW_OK            },
+    { "of one that does not name what is off",        BW_POLICY_DEFAULT, NULL,              CKM_AES_ECB, BW_MECHANISM_OFF, 0                },
+    { "of one that names it",                         ECB_TOO,           ECB_TOO,           CKM_AES_ECB, BW_OK,            BW_OK            },
+    { "of one that names it no more",                 ECB_TOO,           BW_POLICY_DEFAULT, CKM_AES_ECB, BW_OK,            BW_MECHANISM_OFF },
+    { "of one that is about others",                  DB_ONLY,           NULL,              CKM_AES_GCM, BW_NOT_PERMITTED, 0                },
+    { "of one that is about others by now",           BW_POLICY_DEFAULT, DB_ONLY,           CKM_AES_GCM, BW_OK,            BW_NOT_PERMITTED },
+};
+
+static void a_session_key_answers_as_its_origin(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sessions); i++) {
+        void *fresh;
+        struct bw_call call = { 0 };
+        struct bw_job job;
+        struct bw_session_key what = { .uses = BW_USE_DECRYPT };
+
+        set_up(&fresh);
+        struct bw_daemon *daemon = fresh;
+        if (sessions[i].origin != NULL) {
+            what.origin = name_of(K_ENABLED, EU, "acme").id;
+            put_key_of(daemon->registry, K_ENABLED, BW_STATE_ENABLED, 2, sessions[i].origin);
+        }
+        prepare(&job, &call, APP, "Decrypt", K_NONE, NULL, NULL, 0);
+        job.request.sealed        = bw_bytes_text("sealed");
+        job.request.mechanism.row = bw_mechanism_row(sessions[i].mechanism);
+        assert_true(bw_ok(bw_authorise(daemon, &job)));
+        bw_result r = bw_authorise_sealed(daemon, &job, &what, BW_USE_DECRYPT);
+        if (r.code != sessions[i].first)
+            fail_msg("%s: at first %s", sessions[i].why, bw_code_row(r.code)->name);
+        if (bw_ok(r)) {
+            if (sessions[i].then != NULL)
+                put_key_of(daemon->registry, K_ENABLED, BW_STATE_ENABLED, 3, sessions[i].then);
+            r = bw_authorise_again(daemon, &job);
+            if (r.code != sessions[i].second)
+                fail_msg("%s: at last %s", sessions[i].why, bw_code_row(r.code)->name);
+        }
+        bw_grant_free(job.grant);
+        tear_down(&fresh);
+    }
+}
+
+static void a_value_that_may_stay_by_now_stays(void **state)
+{
+    for (int released = 0; released < 2; released++) {
+        struct bw_call call = { 0 };
+        struct bw_job job;
+
+        set_up(state);
+        struct bw_daemon *daemon = *state;
+        put_key_of(daemon->registry, K_ENABLED, BW_STATE_ENABLED, 2, LETS_GO);
+        prepare(&job, &call, APP, "Decrypt", K_ENABLED, EU, "acme", 0);
+        assert_true(bw_ok(bw_authorise(daemon, &job)));
+        assert_true(bw_ok(bw_authorise_release(daemon, &job)));
+        job.reply.released = released;
+        put_key_of(daemon->registry, K_ENABLED, BW_STATE_ENABLED, 3, BW_POLICY_DEFAULT);
+        assert_int_equal(bw_authorise_again(daemon, &job).code, released ? BW_NOT_PERMITTED : BW_OK);
+        bw_grant_free(job.grant);
+        tear_down(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_question_has_its_answer, set_up, tear_down),
         cmocka_unit_test(what_moved_meanwhile_counts),
+        cmocka_unit_test(a_session_key_answers_as_its_origin),
+        cmocka_unit_test(a_value_that_may_stay_by_now_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,6 +249,19 @@ static void who_waits_shares_the_next_message(void **state)
     assert_int_equal(far.carried[2], 3);
 }
 
+static void a_message_takes_half_of_who_is_inside(void **state)
+{
+    struct caller callers[8];
+
+    (void)state;
+    fill(callers, (const uint8_t[]){ 1, 2, 3, 4, 5, 6 }, 6);
+    let_third_come(callers); /* seven are inside: one in the second message, six who waited */
+    let_through(MESSAGES_MAX);
+    for (size_t i = 1; i < 8; i++)
+        end(&callers[i], BW_OK);
+    assert_int_equal(far.carried[2], 4);
+}
+
 static void one_refused_leaves_the_others_their_results(void **state)
 {
     struct caller callers[5];
@@ -329,6 +342,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_lone_caller_sends_a_call_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_waits_shares_the_next_message, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_message_takes_half_of_who_is_inside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_refused_leaves_the_others_their_results, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_message_that_fails_fails_for_all_in_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_result_that_is_missing_is_noticed, set_up, tear_down),

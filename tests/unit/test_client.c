@@ -927,7 +927,9 @@ static void cancelling_frees_those_inside(void **state)
 
 static void freeing_waits_for_those_inside(void **state)
 {
-    struct bw_client *client = client_of(world.server.port, 5000);
+    struct bw_client_options options = options_for(&world.server.port, 1, 5000);
+    options.library = OSSL_LIB_CTX_new(); /* which outlives the thread, as client.h asks for */
+    struct bw_client *client = new_client(&options);
     unsigned before = world.server.notes->requests;
     pthread_t thread;
     void *code;
@@ -938,6 +940,7 @@ static void freeing_waits_for_those_inside(void **state)
     bw_client_free(client);
     (void)pthread_join(thread, &code);
     assert_int_equal((uintptr_t)code, BW_CANCELLED);
+    OSSL_LIB_CTX_free(options.library);
 }
 
 /* ---- fork ---- */

@@ -366,7 +366,7 @@ static void a_proposal_that_is_over_is_dropped_on_record(void **state)
     (void)pass_after(3.1);
     assert_int_equal(failures, 0);
     assert_int_equal(on_record(BW_DEED_NR(ExpireProposal), BW_OUTCOME_GRANTED), 1);
-    assert_int_equal(bw_store_list_proposals(region.daemon.store, &(bw_tenant){ "acme" }, &arena, left, &count).code, BW_OK);
+    assert_int_equal(bw_store_list_proposals(region.daemon.store, &(bw_tenant){ "acme" }, 0, &arena, left, &count).code, BW_OK);
     assert_int_equal(count, 0);
     assert_int_equal(purge_key().code, BW_NOT_APPROVED);
     bw_arena_clear(&arena);

@@ -259,6 +259,7 @@ static void what_is_not_offered_says_so(void **state)
 static CK_RV create_mutex(void **mutex)  { (void)mutex; return CKR_OK; }
 static CK_RV any_mutex(void *mutex)      { (void)mutex; return CKR_OK; }
 
+/* trap 10 */
 static void initialisation_arguments(void **state)
 {
     static const struct { const char *why; CK_C_INITIALIZE_ARGS args; CK_RV rv; } cases[] = {
@@ -361,6 +362,7 @@ static void a_bad_configuration_is_told_on_stderr(void **state)
 
 /* ---- slots and tokens ---- */
 
+/* trap 9 */
 static void slots_are_there_without_a_network(void **state)
 {
     int fds = descriptors();

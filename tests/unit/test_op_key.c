@@ -18,6 +18,7 @@
 #include "fake/drafts.h"
 #include "fake/region.h"
 #include "hsm.h"
+#include "making.h"
 #include "recover.h"
 #include "stages.h"
 #include "store.h"
@@ -609,6 +610,31 @@ static void a_version_without_material_gives_way_to_the_one_before(void **state)
     assert_int_equal(bw_key_primary(stands())->number, 3);
 }
 
+/* The HSM has made the version, and the daemon died before the store was told. */
+static void a_version_that_the_store_does_not_know_is_destroyed(void **state)
+{
+    struct bw_record intent = { .operation = BW_METHOD_NR(RotateKey), .outcome = BW_OUTCOME_INTENT, .has_key = true, .principal = CUSTODIAN };
+    struct bw_arena arena = { 0 };
+    struct bw_key_version version;
+    uint64_t index;
+
+    (void)state;
+    assert_int_equal(create_key(BW_SPEC_AES_256, NULL).code, BW_OK);
+    intent.key            = stands()->name.id;
+    intent.policy_version = stands()->generation;
+    assert_int_equal(bw_audit_log_of(region.daemon.audit, &stands()->name.tenant, &intent.log).code, BW_OK);
+    assert_int_equal(bw_audit_write(region.daemon.audit, &intent, &index).code, BW_OK);
+    assert_int_equal(bw_make_version(token_of("acme"), stands()->spec, &stands()->name, 2, &arena, &version).code, BW_OK);
+    bw_arena_clear(&arena);
+    assert_int_equal(material(), 2);
+    restart();
+    assert_int_equal(open_intents(), 0);
+    assert_int_equal(material(), 1);
+    assert_int_equal(bw_key_primary(stands())->number, 1);
+    assert_int_equal(rotate_key().code, BW_OK);
+    assert_int_equal(bw_key_primary(stands())->number, 2);
+}
+
 static void a_rotation_whose_answer_was_lost_is_not_done_again(void **state)
 {
     INIT(rotate_key, RotateKey);
@@ -673,6 +699,7 @@ int main(void)
         REGION_TEST(a_crash_before_the_answer_leaves_a_whole_key_that_a_retry_finds),
         REGION_TEST(material_without_a_key_is_destroyed),
         REGION_TEST(a_version_without_material_gives_way_to_the_one_before),
+        REGION_TEST(a_version_that_the_store_does_not_know_is_destroyed),
         REGION_TEST(a_rotation_whose_answer_was_lost_is_not_done_again),
         REGION_TEST(a_half_made_tenant_is_finished_by_the_same_request),
     };

@@ -624,8 +624,9 @@ static void a_proposal_comes_out_as_it_went_in(void **state)
     assert_int_equal(count, 0);
     assert_int_equal(bw_store_list_over(f->store, 5000, &arena, &back, 1, &count).code, BW_OK);
     assert_int_equal(count, 1);
-    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id).code, BW_OK);
-    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id).code, BW_NO_SUCH_PROPOSAL);
+    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id, 4999).code, BW_NO_SUCH_PROPOSAL);
+    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id, 5000).code, BW_OK);
+    assert_int_equal(bw_store_drop_proposal(f->store, &acme, back.id, INT64_MAX).code, BW_NO_SUCH_PROPOSAL);
     assert_int_equal(bw_store_approve(f->store, &acme, back.id, "bob", 1).code, BW_NO_SUCH_PROPOSAL);
     bw_arena_clear(&arena);
 }

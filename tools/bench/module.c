@@ -1,6 +1,7 @@
-/* Drives a PKCS#11 module: bench_module <module.so> <token label> <pin or ""> [cold <operation>]
+/* Drives a PKCS#11 module: bench_module <module.so> <token label> <pin or ""> [cold <operation> | fill <count>]
  *
- * cold: once only, and tells how long it took from dlopen to the first result, and what that left in the process. */
+ * cold: once only, and tells how long it took from dlopen to the first result, and what that left in the process.
+ * fill: makes that many keys of the kind that the daemon makes, in its token, and prints their ids. */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,9 +12,9 @@
 #include "bailiwick/bailiwick_pkcs11.h"
 #include "slice.h"
 
-enum { DATA_MAX = 256 * 1024, SLACK = 1024, SESSIONS_KEPT = BW_BENCH_CALLERS_MAX };
+enum { DATA_MAX = 256 * 1024, SLACK = 1024, SESSIONS_KEPT = BW_BENCH_CALLERS_MAX, MANY_MAX = 1 << 16 };
 
-enum kind { DECRYPT, SIGN, UNWRAP };
+enum kind { DECRYPT, SIGN, UNWRAP, USE_ANY, FIND_ANY };
 
 static const struct operation {
     const char       *name;
@@ -34,6 +35,8 @@ static const struct operation {
     { "pss-2048",      SIGN,    "rsa2048", CKO_PRIVATE_KEY, CKM_RSA_PKCS_PSS,       32         },
     { "ecdsa-p256",    SIGN,    "ec",      CKO_PRIVATE_KEY, CKM_ECDSA,              32         },
     { "hmac-sha256",   SIGN,    "hmac",    CKO_SECRET_KEY,  CKM_SHA256_HMAC,        32         },
+    { "use-any",       USE_ANY, NULL,      CKO_SECRET_KEY,  CKM_AES_GCM,            32         }, /* encrypts with one of all AES keys */
+    { "find-any",      FIND_ANY, "any-%u", CKO_SECRET_KEY,  CKM_AES_GCM,            0          }, /* one of all by its label */
 };
 
 struct module {
@@ -51,6 +54,9 @@ struct caller {
     CK_MECHANISM            mechanism;
     union { CK_GCM_PARAMS gcm; CK_RSA_PKCS_OAEP_PARAMS oaep; CK_RSA_PKCS_PSS_PARAMS pss; } params;
     CK_BYTE                 iv[12];
+    CK_OBJECT_HANDLE       *many;          /* all AES keys, where any is used */
+    CK_ULONG                many_count;
+    unsigned                seed;
     CK_ULONG                in_len;
     CK_BYTE                 in[DATA_MAX + SLACK], out[DATA_MAX + SLACK];
 };
@@ -111,10 +117,9 @@ static void open_module(struct module *module, char **argv)
 
 /* ---- a caller ---- */
 
-static bool find_key(struct caller *caller, CK_OBJECT_CLASS class, CK_OBJECT_HANDLE *ret_key)
+static bool find_labelled(struct caller *caller, CK_OBJECT_CLASS class, const char *label, CK_OBJECT_HANDLE *ret_key)
 {
     CK_FUNCTION_LIST *f = caller->module->f;
-    const char *label = caller->operation->key;
     CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof class }, { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) } };
     CK_ULONG count = 0;
 
@@ -122,6 +127,24 @@ static bool find_key(struct caller *caller, CK_OBJECT_CLASS class, CK_OBJECT_HAN
         return false;
     CK_RV rv = f->C_FindObjects(caller->session, ret_key, 1, &count);
     return f->C_FindObjectsFinal(caller->session) == CKR_OK && rv == CKR_OK && count == 1;
+}
+
+static bool find_key(struct caller *caller, CK_OBJECT_CLASS class, CK_OBJECT_HANDLE *ret_key)
+{
+    return find_labelled(caller, class, caller->operation->key, ret_key);
+}
+
+static bool find_many(struct caller *caller)
+{
+    CK_FUNCTION_LIST *f = caller->module->f;
+    CK_KEY_TYPE type = CKK_AES;
+    CK_ATTRIBUTE template = { CKA_KEY_TYPE, &type, sizeof type };
+
+    caller->many = calloc(MANY_MAX, sizeof *caller->many);
+    if (caller->many == NULL || f->C_FindObjectsInit(caller->session, &template, 1) != CKR_OK)
+        return false;
+    CK_RV rv = f->C_FindObjects(caller->session, caller->many, MANY_MAX, &caller->many_count);
+    return f->C_FindObjectsFinal(caller->session) == CKR_OK && rv == CKR_OK && caller->many_count > 0;
 }
 
 static void set_mechanism(struct caller *caller)
@@ -176,6 +199,8 @@ static bool prepare(struct caller *caller)
     const struct operation *operation = caller->operation;
 
     set_mechanism(caller);
+    if (operation->kind == USE_ANY || operation->kind == FIND_ANY)
+        return find_many(caller);
     if (!find_key(caller, operation->class, &caller->key))
         return false;
     if (operation->kind == DECRYPT)
@@ -194,6 +219,7 @@ static void caller_free(void *state)
     struct caller *caller = state;
 
     caller->module->idle[caller->module->idle_count++] = caller->session;
+    free(caller->many);
     free(caller);
 }
 
@@ -258,9 +284,35 @@ static bool unwrap(struct caller *caller)
            f->C_DestroyObject(caller->session, key) == CKR_OK;
 }
 
+static CK_ULONG any(struct caller *caller)
+{
+    return (CK_ULONG)rand_r(&caller->seed) % caller->many_count;
+}
+
+static bool use_any(struct caller *caller)
+{
+    CK_FUNCTION_LIST *f = caller->module->f;
+    CK_ULONG len = sizeof caller->out;
+
+    return f->C_EncryptInit(caller->session, &caller->mechanism, caller->many[any(caller)]) == CKR_OK &&
+           f->C_Encrypt(caller->session, caller->in, caller->operation->len, caller->out, &len) == CKR_OK;
+}
+
+/* "aes" is one of all, and has no number. */
+static bool find_any(struct caller *caller)
+{
+    CK_OBJECT_HANDLE key;
+    char label[32];
+
+    (void)snprintf(label, sizeof label, "any-%lu", any(caller) % (caller->many_count - 1));
+    return find_labelled(caller, CKO_SECRET_KEY, label, &key);
+}
+
 static bool call(void *state)
 {
-    static bool (*const kinds[])(struct caller *) = { [DECRYPT] = decrypt, [SIGN] = sign, [UNWRAP] = unwrap };
+    static bool (*const kinds[])(struct caller *) = {
+        [DECRYPT] = decrypt, [SIGN] = sign, [UNWRAP] = unwrap, [USE_ANY] = use_any, [FIND_ANY] = find_any,
+    };
     struct caller *caller = state;
 
     return kinds[caller->operation->kind](caller);
@@ -299,18 +351,48 @@ static void start_cold(struct module *module, char **argv)
     free(caller);
 }
 
+/* ---- many keys ---- */
+
+/* As server/hsm_key.c makes an AES key: CKA_ID is the key's id and its version, 1. */
+static void fill(struct module *module, unsigned long count)
+{
+    CK_MECHANISM generate = { CKM_AES_KEY_GEN, NULL, 0 };
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_ULONG len = 32;
+    CK_BYTE  id[20];
+    CK_ATTRIBUTE template[] = {
+        { CKA_TOKEN, &yes, 1 }, { CKA_PRIVATE, &yes, 1 }, { CKA_SENSITIVE, &yes, 1 }, { CKA_EXTRACTABLE, &no, 1 }, { CKA_ENCRYPT, &yes, 1 },
+        { CKA_DECRYPT, &yes, 1 }, { CKA_WRAP, &yes, 1 }, { CKA_UNWRAP, &yes, 1 }, { CKA_VALUE_LEN, &len, sizeof len }, { CKA_ID, id, sizeof id },
+    };
+    CK_OBJECT_HANDLE key;
+
+    for (; count > 0; count--) {
+        if (module->f->C_GenerateRandom(module->idle[0], id, 16) != CKR_OK)
+            bw_bench_die("no random bytes");
+        memcpy(id + 16, (const CK_BYTE[]){ 0, 0, 0, 1 }, 4);
+        if (module->f->C_GenerateKey(module->idle[0], &generate, template, sizeof template / sizeof *template, &key) != CKR_OK)
+            bw_bench_die("no key");
+        for (size_t i = 0; i < 16; i++)
+            (void)printf("%02x", id[i]);
+        (void)printf("\n");
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct module module;
     const struct bw_bench_side side = { &module, caller_new, call, caller_free };
 
     if (argc != 4 && argc != 6)
-        bw_bench_die("usage: bench_module <module.so> <token label> <pin or \"\"> [cold <operation>]");
-    if (argc == 6) {
+        bw_bench_die("usage: bench_module <module.so> <token label> <pin or \"\"> [cold <operation> | fill <count>]");
+    if (argc == 6 && strcmp(argv[4], "cold") == 0) {
         start_cold(&module, argv);
         return 0;
     }
     open_module(&module, argv);
-    bw_bench_serve(&side);
+    if (argc == 6)
+        fill(&module, strtoul(argv[5], NULL, 10));
+    else
+        bw_bench_serve(&side);
     return 0;
 }

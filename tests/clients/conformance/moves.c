@@ -205,7 +205,8 @@ static const struct { const char *name; CK_FLAGS flag; } cancelled[] = {
 
 static void cancelling(CK_OBJECT_HANDLE aes)
 {
-    CK_MECHANISM cbc = { CKM_AES_ECB, NULL, 0 }, sha = { CKM_SHA256, NULL, 0 }, gcm = { CKM_AES_GCM, NULL, 0 };
+    static CK_BYTE iv[16];
+    CK_MECHANISM cbc = { CKM_AES_CBC, iv, sizeof iv }, sha = { CKM_SHA256, NULL, 0 }, gcm = { CKM_AES_GCM, NULL, 0 };
 
     if (!begin_ours("C_SessionCancel"))
         return;
@@ -328,18 +329,18 @@ static struct bytes digest_of(const struct bytes *in)
 
 static void digest_beside(CK_OBJECT_HANDLE aes)
 {
-    CK_MECHANISM ecb = { CKM_AES_CTR, &(CK_AES_CTR_PARAMS){ .ulCounterBits = 128 }, sizeof(CK_AES_CTR_PARAMS) }, sha = { CKM_SHA256, NULL, 0 };
+    CK_MECHANISM ctr = { CKM_AES_CTR, &(CK_AES_CTR_PARAMS){ .ulCounterBits = 128 }, sizeof(CK_AES_CTR_PARAMS) }, sha = { CKM_SHA256, NULL, 0 };
     struct bytes in = filled(64), digest = digest_of(&in), out = { .len = sizeof out.data }, back = { .len = sizeof back.data }, got = { .len = sizeof got.data };
 
     OK("C_DigestInit", p11->C_DigestInit(session, &sha));
-    OK("C_EncryptInit", p11->C_EncryptInit(session, &ecb, aes));
+    OK("C_EncryptInit", p11->C_EncryptInit(session, &ctr, aes));
     OK("C_DigestEncryptUpdate", p11->C_DigestEncryptUpdate(session, in.data, in.len, out.data, &out.len));
     OK("C_DigestFinal", p11->C_DigestFinal(session, got.data, &got.len));
     expect("the digest of the plaintext", same(&got, &digest), true);
     got.len = 0;
     OK("C_EncryptFinal", p11->C_EncryptFinal(session, got.data, &got.len));
     OK("C_DigestInit", p11->C_DigestInit(session, &sha));
-    OK("C_DecryptInit", p11->C_DecryptInit(session, &ecb, aes));
+    OK("C_DecryptInit", p11->C_DecryptInit(session, &ctr, aes));
     OK("C_DecryptDigestUpdate", p11->C_DecryptDigestUpdate(session, out.data, out.len, back.data, &back.len));
     expect("the plaintext", same(&back, &in), true);
     got.len = sizeof got.data;

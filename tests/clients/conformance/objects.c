@@ -428,6 +428,39 @@ static void change_every_attribute(const struct template *t)
     }
 }
 
+static void copy_with_every_attribute(const struct template *t)
+{
+    begin("%s, copied with", t->name);
+    for (size_t i = 0; i < ARRAY_LEN(attributes); i++) {
+        CK_ATTRIBUTE a = some_value(i);
+        CK_OBJECT_HANDLE object = 0, copy = 0;
+
+        if (a.type == CKA_TOKEN)
+            continue; /* a session object on the token: elsewhere */
+        (void)p11->C_CreateObject(session, (CK_ATTRIBUTE *)t->attributes, t->count, &object);
+        say(attributes[i].name, p11->C_CopyObject(session, object, &a, 1, &copy));
+        (void)p11->C_DestroyObject(session, copy);
+        (void)p11->C_DestroyObject(session, object);
+    }
+}
+
+static void generate_with_every_attribute(void)
+{
+    CK_MECHANISM m = { CKM_AES_KEY_GEN, NULL, 0 };
+    CK_ULONG len = 32;
+
+    begin("a generated key, made with");
+    for (size_t i = 0; i < ARRAY_LEN(attributes); i++) {
+        CK_ATTRIBUTE t[] = { { CKA_TOKEN, &no, 1 }, { CKA_VALUE_LEN, &len, sizeof len }, some_value(i) };
+        CK_OBJECT_HANDLE key = 0;
+
+        if (t[2].type == CKA_TOKEN || t[2].type == CKA_VALUE_LEN || t[2].type == CKA_CLASS || t[2].type == CKA_KEY_TYPE)
+            continue;
+        say(attributes[i].name, p11->C_GenerateKey(session, &m, t, 3, &key));
+        (void)p11->C_DestroyObject(session, key);
+    }
+}
+
 static void leave_out_every_attribute(const struct template *t)
 {
     begin("%s, made without", t->name);
@@ -454,6 +487,7 @@ static void every_attribute_of(const struct template *t)
     give_every_attribute(t);
     leave_out_every_attribute(t);
     change_every_attribute(t);
+    copy_with_every_attribute(t);
 }
 
 void every_attribute(void)
@@ -480,6 +514,7 @@ void every_attribute(void)
 
     for (size_t i = 0; i < ARRAY_LEN(templates); i++)
         every_attribute_of(&templates[i]);
+    generate_with_every_attribute();
     read_every_attribute("a token's AES key", find_key(CKO_SECRET_KEY, "aes"));
     read_every_attribute("a token's RSA private key", find_key(CKO_PRIVATE_KEY, "rsa"));
     read_every_attribute("a token's RSA public key", find_key(CKO_PUBLIC_KEY, "rsa"));
