@@ -235,7 +235,7 @@ bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job)
     BW_CHECK(grant != NULL, BW_NO_MEMORY, "grant");
     bw_result decided = decide(daemon, job, grant);
     if (decided.code == BW_EXPIRED)
-        job->reply.expired_at = expired_at(grant->key, job->arena);
+        job->reply.expired_at = expired_at(grant->key, bw_job_arena(job));
     /* Kept when refused too: the record says which key and which policy it was. */
     bw_grant_free(job->grant);
     job->grant = bw_take(&grant);

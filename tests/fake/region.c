@@ -102,7 +102,6 @@ static void prepare(struct region *region, const struct asking *asking, struct a
 
     memset(asked, 0, sizeof *asked);
     job->call   = &asked->call;
-    job->arena  = &asked->call.arena;
     job->daemon = &region->daemon;
     job->method = bw_method_by_number(asking->method);
     job->request.message   = asking->message;

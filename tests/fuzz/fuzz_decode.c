@@ -6,7 +6,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bw_call call = { .arena.ceiling = 8 * BW_MESSAGE_MAX };
-    struct bw_job  job  = { .call = &call, .arena = &call.arena };
+    struct bw_job  job  = { .call = &call };
 
     if (size == 0)
         return 0;

@@ -93,7 +93,7 @@ static int tear_down(void **state)
 
 static void prepare(struct bw_job *job, struct bw_call *call, const char *caller, const char *method, int key, const char *region, const char *tenant, uint32_t version)
 {
-    *job = (struct bw_job){ .method = bw_method_by_name(method), .call = call, .arena = &call->arena };
+    *job = (struct bw_job){ .method = bw_method_by_name(method), .call = call };
     assert_non_null(job->method);
     if (caller != NULL) {
         job->caller.known = true;

@@ -39,7 +39,7 @@ static void put_field(unsigned number, const void *bytes, size_t len)
 static bw_result decode(const char *method, bw_bytes message, struct bw_call *call, struct bw_job *job)
 {
     *call = (struct bw_call){ .arena.ceiling = 8 * BW_MESSAGE_MAX, .message = message };
-    *job  = (struct bw_job){ .call = call, .arena = &call->arena, .method = bw_method_by_name(method) };
+    *job  = (struct bw_job){ .call = call, .method = bw_method_by_name(method) };
     assert_non_null(job->method);
     return bw_decode(NULL, job);
 }
@@ -273,7 +273,6 @@ static void a_method_that_we_have_not_is_unimplemented(void **state)
     (void)state;
 
     job->call   = &call;
-    job->arena  = &call.arena;
     job->method = &none;
     assert_int_equal(bw_decode(NULL, job).code, BW_UNIMPLEMENTED);
     free(job);

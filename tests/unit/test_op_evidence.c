@@ -52,7 +52,7 @@ static bw_result ask(enum bw_method_nr method, op_fn *op, enum bw_role role, con
 {
     static struct bw_job job;
 
-    job = (struct bw_job){ .daemon = &daemon_of_region, .call = call, .arena = &call->arena, .method = bw_method_by_number(method), .request = { .message = request } };
+    job = (struct bw_job){ .daemon = &daemon_of_region, .call = call, .method = bw_method_by_number(method), .request = { .message = request } };
     job.caller.identity.role = role;
     strcpy(job.caller.identity.tenant.text, tenant);
     bw_result r = op(&daemon_of_region, &job);

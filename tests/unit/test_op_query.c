@@ -46,7 +46,7 @@ static bw_result query(enum bw_role role, const char *tenant, const Bailiwick__V
 {
     static struct bw_job job;
 
-    job = (struct bw_job){ .daemon = &daemon_of_region, .call = call, .arena = &call->arena, .request = { .message = &request->base } };
+    job = (struct bw_job){ .daemon = &daemon_of_region, .call = call, .request = { .message = &request->base } };
     job.caller.identity.role = role;
     strcpy(job.caller.identity.tenant.text, tenant);
     bw_result r = bw_op_query(&daemon_of_region, &job);
