@@ -173,6 +173,7 @@ static bw_result announce(struct bw_daemon *daemon, struct bw_job *job, struct b
     BW_TRY(rehearse(daemon, draft));
     BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 0));
     BW_TRY(bw_change_add_key(daemon, draft, job->warrant, &key));
+    bw_housekeeping_wake(daemon->housekeeping); /* makes what the material will be wrapped with */
     bw_result result = answer(job, key);
     bw_key_unref(key);
     return result;
