@@ -14,6 +14,7 @@ struct search {
     struct bw_arena        *arena;
     uint32_t                log;
     uint64_t                size;          /* of the log */
+    uint64_t                moved;         /* segments, from the log's start */
     uint64_t                low, high;     /* indexes wanted; high not included */
     struct filter           filters[BW_LIST_KINDS];
     size_t                  filter_count;
@@ -46,15 +47,26 @@ static bw_result first_since(struct search *search, int64_t time_us, uint64_t *r
     return bw_success();
 }
 
-static bw_result set_bounds(struct search *search, const struct bw_audit_query *query)
+static bw_result read_size(struct search *search)
 {
     struct bw_sql *sql = &search->reader->index;
-    int64_t size;
-    uint64_t at;
+    bool row;
 
     bw_sql_bind_number(sql, BW_INDEX_SIZE, 1, search->log);
-    BW_TRY(bw_sql_number(sql, BW_INDEX_SIZE, 0, &size));
-    search->size = (uint64_t)size;
+    BW_TRY(bw_sql_step(sql, BW_INDEX_SIZE, &row));
+    if (row) {
+        search->size  = (uint64_t)bw_sql_get_number(sql, BW_INDEX_SIZE, 0);
+        search->moved = (uint64_t)bw_sql_get_number(sql, BW_INDEX_SIZE, 1);
+    }
+    bw_sql_reset(sql, BW_INDEX_SIZE);
+    return bw_success();
+}
+
+static bw_result set_bounds(struct search *search, const struct bw_audit_query *query)
+{
+    uint64_t at;
+
+    BW_TRY(read_size(search));
     BW_CHECK(query->from_index <= search->size, BW_LOG_POSITION, "the log ends before the position asked for");
     search->low  = query->newest_first ? 0 : query->from_index;
     search->high = query->newest_first && query->from_index > 0 ? query->from_index : search->size;
@@ -117,6 +129,14 @@ static bw_result set_filters(struct search *search, const struct bw_audit_log *l
 
 /* ---- searching ---- */
 
+/* Which statement knows a list of the segment. */
+static enum bw_index_statement place_of(const struct search *search, uint64_t segment, enum bw_list_kind kind)
+{
+    if (kind == BW_LIST_REQUEST || segment >= search->size >> BW_SEGMENT_BITS)
+        return BW_INDEX_NEW_LIST;
+    return segment < search->moved ? BW_INDEX_MOVED_LIST : BW_INDEX_LIST;
+}
+
 static bw_result pass_filters(struct search *search, uint64_t segment, struct bw_bits *bits)
 {
     for (size_t f = 0; f < search->filter_count && bw_bits_next(bits, 0) < BW_SEGMENT; f++) {
@@ -125,7 +145,7 @@ static bw_result pass_filters(struct search *search, uint64_t segment, struct bw
 
         bw_bits_clear(&passing);
         for (size_t v = 0; v < filter->count; v++)
-            BW_TRY(bw_list_read(&search->reader->index, BW_INDEX_LIST, search->log, segment, filter->kind, &filter->values[v], &passing));
+            BW_TRY(bw_list_read(&search->reader->index, place_of(search, segment, filter->kind), search->log, segment, filter->kind, &filter->values[v], &passing));
         bw_bits_intersect(bits, &passing);
     }
     return bw_success();

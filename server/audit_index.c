@@ -11,6 +11,7 @@
 #include "audit_find.h"
 #include "audit_index_db.h"
 #include "audit_lists.h"
+#include "audit_move.h"
 #include "audit_tiles.h"
 
 enum {
@@ -23,7 +24,7 @@ enum {
 };
 
 /* A log's records in the index, and what this round added to. */
-struct fed_log { uint64_t size; bool grown; struct bw_tile *partial; };
+struct fed_log { uint64_t size, moved; bool grown; struct bw_tile *partial; }; /* moved: in segments */
 
 struct bw_audit_index {
     struct bw_audit_index_options options; /* with paths of our own */
@@ -39,6 +40,8 @@ struct bw_audit_index {
     uint8_t                 mark[BW_AUDIT_SALT_LEN];
     struct fed_log         *logs;          size_t log_room;
     struct bw_list_place   *places;        size_t place_count;
+    struct bw_list_mover   *mover;
+    bool                    moves;         /* lists wait to be moved */
 
     pthread_mutex_t         lock;          /* over what follows */
     pthread_cond_t          wanted;        /* wakes the thread */
@@ -201,7 +204,8 @@ static bw_result read_state(struct bw_audit_index *index)
         uint32_t log = (uint32_t)bw_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 0);
         if (log >= index->log_room)
             BW_TRY(grow_logs(index, log));
-        index->logs[log].size = (uint64_t)bw_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 1);
+        index->logs[log].size  = (uint64_t)bw_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 1);
+        index->logs[log].moved = (uint64_t)bw_sql_get_number(&index->sql, BW_INDEX_EACH_FED, 2);
     }
     bw_sql_reset(&index->sql, BW_INDEX_EACH_FED);
     return bw_success();
@@ -215,6 +219,41 @@ static bw_result feed_round(struct bw_audit_index *index, uint64_t to)
         bw_sql_roll_back(&index->sql);
         (void)read_state(index); /* when this fails too, the next round fails as this one did */
     }
+    return r;
+}
+
+/* ---- moving ---- */
+
+static bw_result move_some(struct bw_audit_index *index, uint32_t log)
+{
+    uint64_t segment = index->logs[log].moved;
+    bool     all;
+
+    BW_TRY(bw_sql_run(&index->sql, BW_INDEX_BEGIN));
+    BW_TRY(bw_lists_move(index->mover, &index->sql, log, segment, &all));
+    if (all) {
+        bw_sql_bind_number(&index->sql, BW_INDEX_SET_MOVED, 1, log);
+        bw_sql_bind_number(&index->sql, BW_INDEX_SET_MOVED, 2, (int64_t)(segment + 1));
+        BW_TRY(bw_sql_run(&index->sql, BW_INDEX_SET_MOVED));
+    }
+    BW_TRY(bw_sql_run(&index->sql, BW_INDEX_COMMIT));
+    index->logs[log].moved += all;
+    return bw_success();
+}
+
+/* A little, of the first log that has a full segment to move. *ret_more: there is more to do. */
+static bw_result move_round(struct bw_audit_index *index, bool *ret_more)
+{
+    size_t log = 0;
+
+    while (log < index->log_room && index->logs[log].size >> BW_SEGMENT_BITS == index->logs[log].moved)
+        log++;
+    *ret_more = log < index->log_room;
+    if (!*ret_more)
+        return bw_success();
+    bw_result r = move_some(index, (uint32_t)log);
+    if (!bw_ok(r))
+        bw_sql_roll_back(&index->sql);
     return r;
 }
 
@@ -254,7 +293,7 @@ static void wait_for_work(struct bw_audit_index *index)
         ;
 }
 
-/* Holding the lock, which is let go meanwhile. */
+/* Holding the lock, which is let go meanwhile. Who waits for records is told before lists move. */
 static void do_round(struct bw_audit_index *index)
 {
     uint64_t to = index->durable;
@@ -268,6 +307,12 @@ static void do_round(struct bw_audit_index *index)
     if (index->indexed >= to)
         index->urgent = false;
     (void)pthread_cond_broadcast(&index->fed);
+    if (!bw_ok(state))
+        return;
+    (void)pthread_mutex_unlock(&index->lock);
+    state = move_round(index, &index->moves);
+    (void)pthread_mutex_lock(&index->lock);
+    index->state = state;
 }
 
 static void *run(void *self)
@@ -278,7 +323,8 @@ static void *run(void *self)
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
     (void)pthread_mutex_lock(&index->lock);
     while (!index->stop) {
-        wait_for_work(index);
+        if (!index->moves || !bw_ok(index->state))
+            wait_for_work(index);
         do_round(index);
     }
     (void)pthread_mutex_unlock(&index->lock);
@@ -450,7 +496,8 @@ static bw_result init(struct bw_audit_index *index, const struct bw_audit_index_
     index->db_path    = strdup(options->db_path);
     index->index_path = strdup(options->index_path);
     index->places     = malloc(PLACES_MAX * sizeof *index->places);
-    BW_CHECK(index->db_path != NULL && index->index_path != NULL && index->places != NULL, BW_NO_MEMORY, "query index");
+    index->mover      = malloc(sizeof *index->mover);
+    BW_CHECK(index->db_path != NULL && index->index_path != NULL && index->places != NULL && index->mover != NULL, BW_NO_MEMORY, "query index");
     BW_TRY(bw_hasher_new(&index->hasher));
     BW_CHECK(pthread_condattr_init(&clock) == 0 && pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0, BW_NO_MEMORY, "query index");
     BW_CHECK(pthread_mutex_init(&index->lock, NULL) == 0 && pthread_cond_init(&index->wanted, &clock) == 0
@@ -499,6 +546,7 @@ void bw_audit_index_free(struct bw_audit_index *index)
     bw_hasher_free(index->hasher);
     free(index->logs);
     free(index->places);
+    free(index->mover);
     free(index->db_path);
     free(index->index_path);
     free(index);

@@ -5,7 +5,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { APPLICATION_ID = 0x42574958, SCHEMA_VERSION = 2, PATH_ROOM = 4096 + 8 };
+#include "audit_lists.h"
+
+enum { APPLICATION_ID = 0x42574958, SCHEMA_VERSION = 3, PATH_ROOM = 4096 + 8 };
+
+#define NEW_LIST   "SELECT offsets FROM list WHERE log = ?1 AND segment = ?2 AND kind = ?3 AND value = ?4"
+#define MOVED_LIST "SELECT offsets FROM moved WHERE log = ?1 AND chunk = ?2 >> 4 AND kind = ?3 AND value = ?4 AND segment = ?2"
+_Static_assert(BW_CHUNK_BITS == 4, "as in the statement");
 
 static const char *const statements[] = {
     [BW_INDEX_BEGIN]        = "BEGIN IMMEDIATE",
@@ -13,15 +19,21 @@ static const char *const statements[] = {
     [BW_INDEX_COMMIT]       = "COMMIT",
     [BW_INDEX_ADD_ENTRY]    = "INSERT INTO entry (log, idx, position, time_us) VALUES (?1, ?2, ?3, ?4)",
     [BW_INDEX_ADD_LIST]     = "INSERT INTO list (log, segment, kind, value, first, offsets) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [BW_INDEX_EACH_PIECE]   = "SELECT kind, value, offsets FROM list WHERE log = ?1 AND segment = ?2 AND kind < ?3 ORDER BY kind, value, first",
+    [BW_INDEX_ADD_MOVED]    = "INSERT INTO moved (log, chunk, kind, value, segment, offsets) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [BW_INDEX_DROP_PIECES]  = "DELETE FROM list WHERE log = ?1 AND segment = ?2 AND (kind, value) <= (?3, ?4)",
+    [BW_INDEX_SET_MOVED]    = "UPDATE fed SET moved = ?2 WHERE log = ?1",
     [BW_INDEX_ADD_INTENT]   = "INSERT INTO intent (position, log, idx) VALUES (?1, ?2, ?3)",
     [BW_INDEX_CLOSE_INTENT] = "DELETE FROM intent WHERE log = ?1 AND idx = ?2",
     [BW_INDEX_SET_FED]      = "INSERT INTO fed (log, size) VALUES (?1, ?2) ON CONFLICT (log) DO UPDATE SET size = excluded.size",
     [BW_INDEX_SET_POSITION] = "UPDATE state SET position = ?1, mark = ?2",
     [BW_INDEX_POSITION]     = "SELECT position, mark FROM state",
-    [BW_INDEX_SIZE]         = "SELECT size FROM fed WHERE log = ?1",
-    [BW_INDEX_EACH_FED]     = "SELECT log, size FROM fed ORDER BY log",
+    [BW_INDEX_SIZE]         = "SELECT size, moved FROM fed WHERE log = ?1",
+    [BW_INDEX_EACH_FED]     = "SELECT log, size, moved FROM fed ORDER BY log",
     [BW_INDEX_ENTRY]        = "SELECT position, time_us FROM entry WHERE log = ?1 AND idx = ?2",
-    [BW_INDEX_LIST]         = "SELECT offsets FROM list WHERE log = ?1 AND segment = ?2 AND kind = ?3 AND value = ?4",
+    [BW_INDEX_LIST]         = NEW_LIST " UNION ALL " MOVED_LIST,
+    [BW_INDEX_NEW_LIST]     = NEW_LIST,
+    [BW_INDEX_MOVED_LIST]   = MOVED_LIST,
     [BW_INDEX_EACH_INTENT]  = "SELECT position FROM intent ORDER BY position",
     [BW_INDEX_PUT_TILE]     = ("INSERT INTO tile (log, level, number, hashes) VALUES (?1, ?2, ?3, ?4)"
                                " ON CONFLICT (log, level, number) DO UPDATE SET hashes = excluded.hashes"),
@@ -29,21 +41,23 @@ static const char *const statements[] = {
 };
 
 /* A list's rows of one segment lie side by side, and only a log's newest segment is written to, so that inserts stay in
- * few pages however large the index is. intent is small: open ones only. mark: the first bytes of the last record fed. */
+ * few pages however large the index is; moved: audit_move.h. intent is small: open ones only. mark: the first bytes of the last record fed. */
 static const char schema[] =
     "PRAGMA page_size = 4096;"
     "PRAGMA journal_mode = WAL;"
     "BEGIN;"
     "CREATE TABLE state (position INTEGER NOT NULL, mark BLOB NOT NULL);"
     "INSERT INTO state (position, mark) VALUES (0, x'');"
-    "CREATE TABLE fed (log INTEGER PRIMARY KEY, size INTEGER NOT NULL);"
+    "CREATE TABLE fed (log INTEGER PRIMARY KEY, size INTEGER NOT NULL, moved INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE entry (log INTEGER, idx INTEGER, position INTEGER NOT NULL, time_us INTEGER NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;"
     "CREATE TABLE list (log INTEGER, segment INTEGER, kind INTEGER, value BLOB, first INTEGER, offsets BLOB NOT NULL,"
     " PRIMARY KEY (log, segment, kind, value, first)) WITHOUT ROWID;"
+    "CREATE TABLE moved (log INTEGER, chunk INTEGER, kind INTEGER, value BLOB, segment INTEGER, offsets BLOB NOT NULL,"
+    " PRIMARY KEY (log, chunk, kind, value, segment)) WITHOUT ROWID;"
     "CREATE TABLE intent (position INTEGER PRIMARY KEY, log INTEGER NOT NULL, idx INTEGER NOT NULL, UNIQUE (log, idx));"
     "CREATE TABLE tile (log INTEGER, level INTEGER, number INTEGER, hashes BLOB NOT NULL, PRIMARY KEY (log, level, number)) WITHOUT ROWID;"
     "PRAGMA application_id = 0x42574958;"
-    "PRAGMA user_version = 2;"
+    "PRAGMA user_version = 3;"
     "COMMIT;";
 
 /* NORMAL: a power cut may take the newest commits, which are then fed again, and never damages the file. */

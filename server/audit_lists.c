@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Offsets are stored as two bytes, big-endian. */
-enum { OFFSET_LEN = 2, VALUE_AT = 4 + 6 + 1, OFFSET_AT = VALUE_AT + BW_LIST_VALUE_LEN, RUN_MAX = 4096 };
+enum { VALUE_AT = 4 + 6 + 1, OFFSET_AT = VALUE_AT + BW_LIST_VALUE_LEN, RUN_MAX = BW_LIST_MAP_LEN / BW_OFFSET_LEN - 1 };
 
 bw_list_value bw_list_value_of(const void *bytes, size_t len)
 {
@@ -45,7 +44,7 @@ struct bw_list_place bw_list_place_of(uint32_t log, uint64_t index, enum bw_list
     at = put_be(at, index >> BW_SEGMENT_BITS, 6);
     at = put_be(at, kind, 1);
     memcpy(at, value->bytes, sizeof value->bytes);
-    (void)put_be(at + sizeof value->bytes, index & (BW_SEGMENT - 1), OFFSET_LEN);
+    (void)put_be(at + sizeof value->bytes, index & (BW_SEGMENT - 1), BW_OFFSET_LEN);
     return place;
 }
 
@@ -56,7 +55,7 @@ uint32_t bw_list_place_log(const struct bw_list_place *place)
 
 uint64_t bw_list_place_index(const struct bw_list_place *place)
 {
-    return get_be(place->bytes + 4, 6) << BW_SEGMENT_BITS | get_be(place->bytes + OFFSET_AT, OFFSET_LEN);
+    return get_be(place->bytes + 4, 6) << BW_SEGMENT_BITS | get_be(place->bytes + OFFSET_AT, BW_OFFSET_LEN);
 }
 
 size_t bw_list_places_of(uint32_t log, uint64_t index, const struct bw_record *record, const struct bw_record_stamp *stamp, struct bw_list_place *ret_places)
@@ -98,16 +97,16 @@ static size_t value_len(const uint8_t *value)
 static bw_result write_run(struct bw_sql *sql, unsigned statement, const struct bw_list_place *places, size_t count)
 {
     const uint8_t *list = places[0].bytes;
-    uint8_t offsets[RUN_MAX * OFFSET_LEN];
+    uint8_t offsets[RUN_MAX * BW_OFFSET_LEN];
 
     for (size_t i = 0; i < count; i++)
-        memcpy(offsets + i * OFFSET_LEN, places[i].bytes + OFFSET_AT, OFFSET_LEN);
+        memcpy(offsets + i * BW_OFFSET_LEN, places[i].bytes + OFFSET_AT, BW_OFFSET_LEN);
     bw_sql_bind_number(sql, statement, 1, (int64_t)get_be(list, 4));
     bw_sql_bind_number(sql, statement, 2, (int64_t)get_be(list + 4, 6));
     bw_sql_bind_number(sql, statement, 3, list[10]);
     bw_sql_bind_bytes(sql, statement, 4, bw_bytes_of(list + VALUE_AT, value_len(list + VALUE_AT)));
-    bw_sql_bind_number(sql, statement, 5, (int64_t)get_be(list + OFFSET_AT, OFFSET_LEN));
-    bw_sql_bind_bytes(sql, statement, 6, bw_bytes_of(offsets, count * OFFSET_LEN));
+    bw_sql_bind_number(sql, statement, 5, (int64_t)get_be(list + OFFSET_AT, BW_OFFSET_LEN));
+    bw_sql_bind_bytes(sql, statement, 6, bw_bytes_of(offsets, count * BW_OFFSET_LEN));
     return bw_sql_run(sql, statement);
 }
 
@@ -182,6 +181,20 @@ uint32_t bw_bits_before(const struct bw_bits *bits, uint32_t below)
 
 /* ---- reading ---- */
 
+static void add_offsets(struct bw_bits *bits, bw_bytes offsets)
+{
+    for (size_t i = 0; i < offsets.len; i += BW_OFFSET_LEN) {
+        uint32_t offset = (uint32_t)(offsets.data[i] << 8 | offsets.data[i + 1]);
+        bits->words[offset / 64] |= 1ull << offset % 64;
+    }
+}
+
+static void add_map(struct bw_bits *bits, bw_bytes map)
+{
+    for (size_t i = 0; i < map.len; i++)
+        bits->words[i / 8] |= (uint64_t)map.data[i] << 8 * (i % 8);
+}
+
 bw_result bw_list_read(struct bw_sql *sql, unsigned statement, uint32_t log, uint64_t segment, enum bw_list_kind kind,
                        const bw_list_value *value, struct bw_bits *bits)
 {
@@ -196,11 +209,9 @@ bw_result bw_list_read(struct bw_sql *sql, unsigned statement, uint32_t log, uin
         if (!row)
             break;
         bw_bytes offsets = bw_sql_get_bytes(sql, statement, 0);
-        sound = offsets.len % OFFSET_LEN == 0;
-        for (size_t i = 0; sound && i < offsets.len; i += OFFSET_LEN) {
-            uint32_t offset = (uint32_t)(offsets.data[i] << 8 | offsets.data[i + 1]);
-            bits->words[offset / 64] |= 1ull << offset % 64;
-        }
+        sound = offsets.len % BW_OFFSET_LEN == 0 && offsets.len <= BW_LIST_MAP_LEN;
+        if (sound)
+            (offsets.len == BW_LIST_MAP_LEN ? add_map : add_offsets)(bits, offsets);
     }
     bw_sql_reset(sql, statement);
     BW_CHECK(sound, BW_AUDIT_UNAVAILABLE, "the query index is damaged");
@@ -218,7 +229,7 @@ static bw_result find_missing(struct bw_sql *sql, unsigned statement, const stru
     memcpy(value.bytes, list + VALUE_AT, sizeof value.bytes);
     BW_TRY(bw_list_read(sql, statement, (uint32_t)get_be(list, 4), get_be(list + 4, 6), list[10], &value, &bits));
     for (size_t i = 0; i < count; i++) {
-        uint32_t offset = (uint32_t)get_be(places[i].bytes + OFFSET_AT, OFFSET_LEN);
+        uint32_t offset = (uint32_t)get_be(places[i].bytes + OFFSET_AT, BW_OFFSET_LEN);
         if ((bits.words[offset / 64] >> offset % 64 & 1) == 0) {
             *ret_missing = &places[i];
             return bw_success();

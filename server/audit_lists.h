@@ -8,6 +8,11 @@
 
 enum { BW_SEGMENT_BITS = 16, BW_SEGMENT = 1 << BW_SEGMENT_BITS, BW_LIST_VALUE_LEN = 16 };
 
+/* Offsets are stored as two bytes, big-endian; BW_LIST_MAP_LEN bytes are a bit for each record of the segment instead. */
+enum { BW_OFFSET_LEN = 2, BW_LIST_MAP_LEN = BW_SEGMENT / 8 };
+
+enum { BW_CHUNK_BITS = 4 }; /* segments of a chunk: audit_move.h */
+
 /* What a list is of. Stored. */
 enum bw_list_kind { BW_LIST_KEY = 1, BW_LIST_PRINCIPAL, BW_LIST_OPERATION, BW_LIST_OUTCOME, BW_LIST_REQUEST };
 #define BW_LIST_KINDS (BW_LIST_REQUEST + 1)

@@ -148,7 +148,7 @@ static bw_result ask_policy(struct bw_daemon *daemon, const struct bw_job *job, 
     };
 
     BW_CHECK(key->uses & use, BW_NOT_PERMITTED, "key has no such use");
-    return bw_key_decide(key, &question, ret_rule);
+    return bw_key_decide(key, bw_key_grants_over(key, daemon->registry), &question, ret_rule);
 }
 
 /* Managing and looking. Custodians and auditors see all keys of their tenant, applications those that are about them. */
@@ -161,7 +161,7 @@ static bw_result check_manager(struct bw_daemon *daemon, const struct bw_job *jo
         return bw_success();
     }
     if (caller->identity.role == BW_ROLE_APP)
-        BW_CHECK(bw_key_concerns(key, &caller->identity, &daemon->region, NULL, wall_us()), BW_NOT_PERMITTED, "key policy is not about this caller");
+        BW_CHECK(bw_key_concerns(key, bw_key_grants_over(key, daemon->registry), &caller->identity, &daemon->region, NULL, wall_us()), BW_NOT_PERMITTED, "key policy is not about this caller");
     return bw_success();
 }
 
@@ -247,12 +247,13 @@ bw_result bw_authorise(struct bw_daemon *daemon, struct bw_job *job)
 static bw_result check_origin(struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key, const struct bw_mechanism_row *mechanism)
 {
     const struct bw_identity *caller = &job->caller.identity;
-    int64_t now_us = wall_us();
+    const uint64_t over   = bw_key_grants_over(key, daemon->registry);
+    const int64_t  now_us = wall_us();
 
     BW_TRY(check_state(key));
-    if (bw_key_concerns(key, caller, &daemon->region, mechanism, now_us))
+    if (bw_key_concerns(key, over, caller, &daemon->region, mechanism, now_us))
         return bw_success();
-    BW_CHECK(bw_key_concerns(key, caller, &daemon->region, NULL, now_us), BW_NOT_PERMITTED, "policy of the session key's origin");
+    BW_CHECK(bw_key_concerns(key, over, caller, &daemon->region, NULL, now_us), BW_NOT_PERMITTED, "policy of the session key's origin");
     return bw_fail(BW_MECHANISM_OFF, "off by default, and the origin's policy does not name it");
 }
 
@@ -331,11 +332,18 @@ static bool key_moved(const struct bw_key *key)
     return key != NULL && atomic_load_explicit(&key->superseded, memory_order_acquire);
 }
 
-static bool ground_moved(const struct bw_grant *grant)
+/* Whoever is revoked takes what he handed on with him, and leaves the key's snapshot as it is. */
+static bool grants_moved(struct bw_daemon *daemon, const struct bw_key *key)
+{
+    return key != NULL && bw_key_grants_over(key, daemon->registry) != 0;
+}
+
+static bool ground_moved(struct bw_daemon *daemon, const struct bw_grant *grant)
 {
     bool tenant_moved = grant->tenant != NULL && atomic_load_explicit(&grant->tenant->superseded, memory_order_acquire);
 
-    return tenant_moved || key_moved(grant->key) || key_moved(grant->target);
+    return tenant_moved || key_moved(grant->key) || key_moved(grant->target) || grants_moved(daemon, grant->key) ||
+           grants_moved(daemon, grant->target);
 }
 
 /* What a key was granted for. */
@@ -391,7 +399,7 @@ bw_result bw_authorise_again(struct bw_daemon *daemon, struct bw_job *job)
     const struct bw_grant *grant = job->grant;
 
     BW_CHECK(!bw_registry_is_revoked(daemon->registry, job->caller.spiffe_id), BW_REVOKED, "caller was revoked meanwhile");
-    if (!ground_moved(grant))
+    if (!ground_moved(daemon, grant))
         return bw_success();
     BW_TRY(check_tenant_now(daemon, job));
     const struct question key = {

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "deed.h"
 #include "destruction.h"
+#include "hsm.h"
 #include "log.h"
 #include "material.h"
 #include "method.h"
@@ -69,6 +70,20 @@ static bw_result keep_last_uses(struct bw_daemon *daemon, const struct bw_key *k
     return bw_success();
 }
 
+/* A key waits for its material: soon somebody asks for what to wrap it with, which takes longer to make than a caller waits.
+ * Where this is cut short, who asks has it made. */
+static bw_result prepare_import(struct bw_daemon *daemon, const struct bw_key *key)
+{
+    const struct bw_tenant_info *tenant;
+
+    if (key->state != BW_STATE_PENDING_IMPORT)
+        return bw_success();
+    BW_TRY(bw_registry_tenant(daemon->registry, &key->name.tenant, &tenant));
+    bw_result prepared = tenant->token != NULL ? bw_hsm_prepare_wrapping_key(tenant->token) : bw_success();
+    bw_tenant_info_unref(tenant);
+    return prepared;
+}
+
 /* ---- a pass ---- */
 
 struct pass {
@@ -84,6 +99,9 @@ static void tend(struct pass *pass, const struct bw_key *key)
 
     if (!bw_ok(kept))
         pass->failed(pass->daemon, "keep last uses", key, kept);
+    bw_result prepared = prepare_import(pass->daemon, key);
+    if (!bw_ok(prepared))
+        pass->failed(pass->daemon, "prepare import", key, prepared);
     for (size_t i = 0; pass->open && i < ARRAY_LEN(chores); i++) {
         int64_t due_us = chores[i].due(key, pass->now_us);
         if (due_us <= pass->now_us) {

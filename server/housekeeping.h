@@ -1,6 +1,6 @@
 /* What falls due by itself: the last uses of key versions go to the store, keys whose waiting time is over are destroyed, and
  * imported material whose time is; proposals whose time is over are dropped, keys that are old or nearly used up are rotated, and
- * what waits for an HSM that failed is tried again. A crash loses the last uses of the time since the last pass. Time is as
+ * what waits for an HSM that failed is tried again. Tenants with a key that waits for its material get their wrapping key. A crash loses the last uses of the time since the last pass. Time is as
  * clock.h believes it. */
 #ifndef BW_SERVER_HOUSEKEEPING_H
 #define BW_SERVER_HOUSEKEEPING_H

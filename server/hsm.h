@@ -99,6 +99,8 @@ unsigned    bw_hsm_object_bits(const struct bw_hsm_object *object);
 
 /* The token's wrapping key, RSA-4096, made on first use: its SubjectPublicKeyInfo, appended. */
 bw_result bw_hsm_wrapping_key(struct bw_token *token, struct bw_buf *ret_public_key);
+/* Makes it when it is not there: seconds. */
+bw_result bw_hsm_prepare_wrapping_key(struct bw_token *token);
 
 enum { BW_FINGERPRINT_LEN = 32 };
 

@@ -9,6 +9,15 @@ bw_result bw_hsm_wrapping_key(struct bw_token *token, struct bw_buf *ret_public_
     return bw_service_public_key(token, BW_SERVICE_IMPORT, ret_public_key);
 }
 
+bw_result bw_hsm_prepare_wrapping_key(struct bw_token *token)
+{
+    struct bw_hsm_object *key;
+
+    BW_TRY(bw_service_key(token, BW_SERVICE_IMPORT, &key));
+    bw_hsm_object_unref(key);
+    return bw_success();
+}
+
 bw_result bw_hsm_attestation_key(struct bw_token *token, struct bw_buf *ret_public_key)
 {
     return bw_service_public_key(token, BW_SERVICE_ATTEST, ret_public_key);

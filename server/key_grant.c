@@ -84,13 +84,25 @@ uint64_t bw_key_grant_family(const struct bw_key *key, const struct bw_key_grant
     return family;
 }
 
+uint64_t bw_key_grants_over(const struct bw_key *key, struct bw_registry *registry)
+{
+    uint64_t over = 0;
+
+    for (size_t i = 0; i < key->grant_count; i++)
+        if (bw_key_grant_is_handed_on(key->grants[i]) && bw_registry_is_revoked(registry, key->grants[i]->granter))
+            over |= bw_key_grant_family(key, key->grants[i]);
+    return over;
+}
+
 /* ---- asking ---- */
 
-bw_result bw_key_decide(const struct bw_key *key, const struct bw_policy_question *question, const char **ret_rule)
+bw_result bw_key_decide(const struct bw_key *key, uint64_t over, const struct bw_policy_question *question, const char **ret_rule)
 {
     bw_result decided = bw_policy_decide(key->policy, question, ret_rule);
 
     for (size_t i = 0; i < key->grant_count && !bw_ok(decided); i++) {
+        if (over >> i & 1)
+            continue;
         bw_result granted = bw_policy_decide(key->grants[i]->policy, question, ret_rule);
         if (granted.code != BW_NOT_PERMITTED)
             decided = granted; /* allowed, or a better reason why not */
@@ -98,13 +110,13 @@ bw_result bw_key_decide(const struct bw_key *key, const struct bw_policy_questio
     return decided;
 }
 
-bool bw_key_concerns(const struct bw_key *key, const struct bw_identity *caller, const bw_region *home,
+bool bw_key_concerns(const struct bw_key *key, uint64_t over, const struct bw_identity *caller, const bw_region *home,
                      const struct bw_mechanism_row *mechanism, int64_t now_us)
 {
     if (bw_policy_concerns(key->policy, caller, home, mechanism))
         return true;
     for (size_t i = 0; i < key->grant_count; i++)
-        if (key->grants[i]->expires_us > now_us && bw_policy_concerns(key->grants[i]->policy, caller, home, mechanism))
+        if (!(over >> i & 1) && key->grants[i]->expires_us > now_us && bw_policy_concerns(key->grants[i]->policy, caller, home, mechanism))
             return true;
     return false;
 }

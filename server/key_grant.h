@@ -2,7 +2,8 @@
  * expire or are revoked. A grant's terms are one rule of a policy, compiled by policy.c and asked as its rules are.
  *
  * A grant that is handed on is never more than what it is made from, and ends with it: it expires no later, and who revokes a
- * grant revokes what was made from it in the same change. So each grant in a snapshot stands for itself. */
+ * grant revokes what was made from it in the same change. Only what a revoked application handed on stays in the snapshot:
+ * whoever asks first finds out which grants are over. */
 #ifndef BW_SERVER_KEY_GRANT_H
 #define BW_SERVER_KEY_GRANT_H
 
@@ -37,12 +38,16 @@ const struct bw_key_grant *bw_key_grant_find(const struct bw_key *key, const uin
 /* The grants of the key that are made from this one, at any depth, and itself: a set of positions in key->grants. */
 uint64_t bw_key_grant_family(const struct bw_key *key, const struct bw_key_grant *grant);
 
+/* The grants of the key that revoked applications handed on, and what was made from them: a set as above. Nobody is asked
+ * about keys without such grants. */
+uint64_t bw_key_grants_over(const struct bw_key *key, struct bw_registry *registry);
+
 /* The key's policy or one of its grants allows it, all of it: BW_OK and the name of the rule, or of the grant as
- * "grant/<id>". Else what bw_policy_decide says. */
-bw_result bw_key_decide(const struct bw_key *key, const struct bw_policy_question *question, const char **ret_rule);
+ * "grant/<id>". Else what bw_policy_decide says. over: grants that no longer count. */
+bw_result bw_key_decide(const struct bw_key *key, uint64_t over, const struct bw_policy_question *question, const char **ret_rule);
 
 /* Whether the key's policy or a grant that is good at now_us is about this caller: bw_policy_concerns. */
-bool bw_key_concerns(const struct bw_key *key, const struct bw_identity *caller, const bw_region *home,
+bool bw_key_concerns(const struct bw_key *key, uint64_t over, const struct bw_identity *caller, const bw_region *home,
                      const struct bw_mechanism_row *mechanism, int64_t now_us);
 
 #endif

@@ -90,12 +90,24 @@ static bw_result check_time(const struct bw_key_grant *grant)
     return bw_success();
 }
 
+static bool is_over(const struct bw_daemon *daemon, const struct bw_key *key, const struct bw_key_grant *grant)
+{
+    const uint64_t over = bw_key_grants_over(key, daemon->registry);
+
+    for (size_t i = 0; i < key->grant_count; i++)
+        if (key->grants[i] == grant)
+            return over >> i & 1;
+    return false;
+}
+
 /* What somebody has who is no custodian, he has from another grant: that one must name him and may be handed on. */
 static bw_result check_parent(const struct giving *giving, const struct bw_key *key)
 {
     const struct bw_key_grant *grant = giving->grant, *parent = bw_key_grant_find(key, grant->parent, grant->created_us);
     const bw_region *home = &giving->daemon->region;
 
+    if (parent != NULL && is_over(giving->daemon, key, parent))
+        parent = NULL;
     BW_CHECK_AT(bw_key_grant_is_handed_on(grant), BW_NOT_PERMITTED, "parent", "an application hands on what it was granted");
     BW_CHECK_AT(parent != NULL && bw_policy_concerns(parent->policy, &giving->job->caller.identity, home, NULL), BW_NO_SUCH_GRANT, "parent",
                 "no such grant to the caller");
@@ -120,12 +132,14 @@ static size_t count_handed_on(const struct bw_key *key)
     return count;
 }
 
-static void drop_expired(struct bw_key *key, struct bw_key_grant **list, int64_t now_us)
+/* Those that are over, by time or because who handed them on was revoked. */
+static void drop_over(struct bw_key *key, struct bw_key_grant **list, const struct bw_daemon *daemon, int64_t now_us)
 {
+    const uint64_t over = bw_key_grants_over(key, daemon->registry);
     size_t count = 0;
 
     for (size_t i = 0; i < key->grant_count; i++)
-        if (key->grants[i]->expires_us > now_us)
+        if (!(over >> i & 1) && key->grants[i]->expires_us > now_us)
             list[count++] = key->grants[i];
     key->grants      = list;
     key->grant_count = count;
@@ -140,7 +154,7 @@ static bw_result give(struct bw_key *draft, const void *how)
     BW_TRY(check_time(grant));
     BW_TRY(bw_policy_check_terms(grant->policy, draft->uses, draft->spec->key_type));
     BW_TRY(check_giver(giving, draft));
-    drop_expired(draft, giving->list, grant->created_us);
+    drop_over(draft, giving->list, giving->daemon, grant->created_us);
     BW_CHECK(draft->grant_count < BW_GRANTS_MAX, BW_QUOTA, "the key has as many grants as it may have");
     BW_CHECK(!bw_key_grant_is_handed_on(grant) || count_handed_on(draft) < HANDED_ON_MAX, BW_QUOTA, "as many grants of the key were handed on as may be");
     giving->list[draft->grant_count++] = grant;
@@ -218,13 +232,14 @@ bw_result bw_op_list_grants(struct bw_daemon *daemon, struct bw_job *job)
 {
     const struct bw_key *key = bw_grant_key(job->grant);
     ListReply *reply = bw_op_reply(job);
+    const uint64_t over = bw_key_grants_over(key, daemon->registry);
     int64_t now_us = bw_now_us();
 
     BW_CHECK(reply != NULL, BW_NO_MEMORY, "reply");
     reply->grants = bw_arena_alloc(bw_job_arena(job), key->grant_count * sizeof *reply->grants);
     BW_CHECK(reply->grants != NULL, BW_NO_MEMORY, "reply");
     for (size_t i = 0; i < key->grant_count; i++)
-        if (key->grants[i]->expires_us > now_us && may_see(daemon, job, key, key->grants[i]))
+        if (!(over >> i & 1) && key->grants[i]->expires_us > now_us && may_see(daemon, job, key, key->grants[i]))
             BW_TRY(message_of(key, key->grants[i], bw_job_arena(job), &reply->grants[reply->n_grants++]));
     return bw_success();
 }

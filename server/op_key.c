@@ -11,6 +11,7 @@
 #include "intent.h"
 #include "key_grant.h"
 #include "making.h"
+#include "material.h"
 #include "op.h"
 #include "rotation.h"
 #include "stages.h"
@@ -172,6 +173,7 @@ static bw_result announce(struct bw_daemon *daemon, struct bw_job *job, struct b
     BW_TRY(rehearse(daemon, draft));
     BW_TRY(bw_intent_write(daemon, job, &draft->name.id, 0));
     BW_TRY(bw_change_add_key(daemon, draft, job->warrant, &key));
+    bw_housekeeping_wake(daemon->housekeeping); /* makes what the material will be wrapped with */
     bw_result result = answer(job, key);
     bw_key_unref(key);
     return result;
@@ -452,7 +454,7 @@ bw_result bw_op_set_key_policy(struct bw_daemon *daemon, struct bw_job *job)
 /* Custodians and auditors see all keys of their tenant; applications those whose policy is about them. */
 static bool may_see(const struct bw_daemon *daemon, const struct bw_job *job, const struct bw_key *key)
 {
-    return !is_app(job) || bw_key_concerns(key, &job->caller.identity, &daemon->region, NULL, bw_now_us());
+    return !is_app(job) || bw_key_concerns(key, bw_key_grants_over(key, daemon->registry), &job->caller.identity, &daemon->region, NULL, bw_now_us());
 }
 
 static bw_result find(struct bw_daemon *daemon, struct bw_job *job, const char *alias, const struct bw_key **ret_key)
@@ -497,13 +499,18 @@ struct listing {
     bool              full;
 };
 
+static bool has_expired(const struct bw_key *key, int64_t now_us)
+{
+    return (key->expires_us != 0 && key->expires_us <= now_us) || bw_material_due(key) <= now_us;
+}
+
 static bool is_listed(const struct listing *l, const struct bw_key *key)
 {
     if (key->state == BW_STATE_DESTROYED && l->request->state != BAILIWICK__V1__KEY_STATE__DESTROYED)
         return false;
     if (l->request->usable)
-        return key->state == BW_STATE_ENABLED && bw_key_primary(key) != NULL &&
-               bw_key_concerns(key, &l->job->caller.identity, &l->daemon->region, NULL, bw_now_us());
+        return key->state == BW_STATE_ENABLED && bw_key_primary(key) != NULL && !has_expired(key, bw_now_us()) &&
+               bw_key_concerns(key, bw_key_grants_over(key, l->daemon->registry), &l->job->caller.identity, &l->daemon->region, NULL, bw_now_us());
     return may_see(l->daemon, l->job, key);
 }
 

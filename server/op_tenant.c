@@ -374,6 +374,7 @@ bw_result bw_op_revoke_principal(struct bw_daemon *daemon, struct bw_job *job)
     /* as certificates are compared: in the one way that it prints */
     bw_identity_print(&principal, text, sizeof text);
     BW_TRY(revoke(daemon, text));
+    bw_registry_touch(daemon->registry, &principal.tenant); /* what he handed on shows keys to nobody any more */
     BW_CHECK(bw_op_reply(job) != NULL, BW_NO_MEMORY, "reply");
     return bw_success();
 }

@@ -196,6 +196,27 @@ static const Bailiwick__V1__Receipt *revoke_grant(const char *principal)
     return ((const Bailiwick__V1__RevokeGrantReply *)(const void *)live_must(custodian, BW_METHOD_NR(RevokeGrant), &request.base, &lasting))->receipt;
 }
 
+/* The threads use what an application handed on that is revoked; it stays so, hence a new one each time. */
+static char giver[256];
+
+static void have_another_hand_it_on(void)
+{
+    static unsigned givers;
+
+    (void)snprintf(giver, sizeof giver, LIVE_TRUST LIVE_HOME "/tenant/acme/app/giver-%u", givers++);
+    struct bw_client *by = live_caller(&live, giver);
+    (void)set_policy(NOBODY);
+    (void)snprintf(grant_id, sizeof grant_id, "%s", grant(custodian, "{\"principals\": [\"app/giver-*\"], \"operations\": [\"unwrap\"]}", NULL));
+    (void)grant(by, "{\"principals\": [\"app/a*\"], \"operations\": [\"unwrap\"]}", grant_id);
+    bw_client_free(by);
+}
+
+static const Bailiwick__V1__Receipt *revoke_giver(const char *principal)
+{
+    (void)principal;
+    return revoke(giver);
+}
+
 static const struct way {
     const char *name;
     void      (*prepare)(void);
@@ -210,6 +231,7 @@ static const struct way {
     { "raise the minimum",  nothing,       raise_minimum, lower_minimum, BW_KEY_STATE     },
     { "revoke a grant",     give_grant,    revoke_grant,  widen,         BW_NOT_PERMITTED },
     { "revoke its parent",  hand_grant_on, revoke_grant,  widen,         BW_NOT_PERMITTED },
+    { "revoke its giver",   have_another_hand_it_on, revoke_giver, widen, BW_NOT_PERMITTED },
 };
 
 static unsigned long long run_round(const struct way *way, unsigned number, const char *log)

@@ -26,12 +26,13 @@ static struct live     live;
 static struct bw_arena lasting;
 
 /* web is granted things and hands them on to job; eve would like to have some; umbra is another tenant. */
-enum who { OPERATOR, ANN, AL, WEB, JOB, EVE, ABROAD, UMBRA_ANN, UMBRA_APP, EVERYBODY };
+enum who { OPERATOR, ANN, AL, WEB, HUB, JOB, EVE, ABROAD, UMBRA_ANN, UMBRA_APP, EVERYBODY };
 static const char *const ids[EVERYBODY] = {
     [OPERATOR]  = LIVE_HOME "/operator/ops",
     [ANN]       = LIVE_HOME "/tenant/acme/custodian/ann",
     [AL]        = LIVE_HOME "/tenant/acme/auditor/al",
     [WEB]       = LIVE_HOME "/tenant/acme/app/web",
+    [HUB]       = LIVE_HOME "/tenant/acme/app/hub",
     [JOB]       = LIVE_HOME "/tenant/acme/app/job",
     [EVE]       = LIVE_HOME "/tenant/acme/app/eve",
     [ABROAD]    = "ch/tenant/acme/app/web",
@@ -341,6 +342,31 @@ static void let_callers_go(void)
         bw_client_free(callers[i]);
 }
 
+/* A custodian's grants stay, also those to whom is revoked; he is no longer let in. */
+static void who_is_revoked_takes_along_what_he_handed_on(void **state)
+{
+    NEW(revoke_principal, RevokePrincipal, request);
+    const char *hubs, *jobs, *eves, *custodians;
+
+    (void)state;
+    assert_int_equal(give(ANN, (struct gift){ .terms = TO("hub", DECRYPT GCM), .delegations = 2 }, &hubs), BW_OK);
+    assert_int_equal(give(HUB, (struct gift){ .terms = TO("job", DECRYPT GCM), .parent = hubs, .delegations = 1 }, &jobs), BW_OK);
+    assert_int_equal(give(JOB, (struct gift){ .terms = TO("eve", DECRYPT GCM), .parent = jobs }, &eves), BW_OK);
+    assert_int_equal(decrypt(EVE), BW_OK);
+    request.principal = TEXT(LIVE_TRUST LIVE_HOME "/tenant/acme/app/hub");
+    (void)live_must(callers[ANN], BW_METHOD_NR(RevokePrincipal), &request.base, &lasting);
+    assert_int_equal(decrypt(HUB), BW_REVOKED);
+    assert_int_equal(decrypt(JOB), BW_NOT_PERMITTED);
+    assert_int_equal(decrypt(EVE), BW_NOT_PERMITTED);
+    assert_int_equal(look_at_key(EVE), BW_NOT_PERMITTED);
+    assert_int_equal(decrypt(WEB), BW_OK);
+    assert_int_equal(listed(ANN), 2); /* web's and hub's */
+    assert_int_equal(give(ANN, (struct gift){ .terms = TO("job", DECRYPT GCM) }, &custodians), BW_OK);
+    assert_int_equal(give(JOB, (struct gift){ .terms = TO("eve", DECRYPT GCM), .parent = jobs }, NULL), BW_NO_SUCH_GRANT);
+    assert_int_equal(decrypt(JOB), BW_OK);
+    assert_int_equal(decrypt(EVE), BW_NOT_PERMITTED);
+}
+
 static void grants_outlive_the_daemon(void **state)
 {
     const char *jobs;
@@ -440,6 +466,7 @@ int main(void)
         cmocka_unit_test_setup(a_request_sent_twice_makes_one_grant, start),
         cmocka_unit_test_setup(everybody_sees_what_is_about_him, start),
         cmocka_unit_test_setup(grants_are_bounded, start),
+        cmocka_unit_test_setup(who_is_revoked_takes_along_what_he_handed_on, start),
         cmocka_unit_test_setup(grants_outlive_the_daemon, start),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

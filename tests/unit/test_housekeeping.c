@@ -11,7 +11,7 @@
 #include "audit.h"
 #include "change.h"
 #include "fake/region.h"
-#include "hsm.h"
+#include "hsm_internal.h"
 #include "housekeeping.h"
 #include "recover.h"
 #include "stages.h"
@@ -448,6 +448,34 @@ static void the_thread_starts_and_ends(void **state)
 
 #define REGION_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- import ---- */
+
+static bool has_wrapping_key(void)
+{
+    struct bw_hsm_object *key;
+    bw_result found = bw_object_of_version(token(), &(bw_key_id){ "bailiwick-imprt" }, 0, &key);
+
+    if (bw_ok(found))
+        bw_hsm_object_unref(key);
+    return bw_ok(found);
+}
+
+static void a_key_that_waits_for_material_finds_the_wrapping_key_made(void **state)
+{
+    Bailiwick__V1__CreateKeyRequest message = BAILIWICK__V1__CREATE_KEY_REQUEST__INIT;
+
+    (void)state;
+    message.spec   = BAILIWICK__V1__KEY_SPEC__AES_256;
+    message.origin = BAILIWICK__V1__KEY_ORIGIN__IMPORTED;
+    create_key(0);
+    (void)pass_after(0);
+    assert_false(has_wrapping_key()); /* nobody imports */
+    assert_int_equal(ask(CUSTODIAN, BW_METHOD_NR(CreateKey), &message, NULL, bw_op_create_key).code, BW_OK);
+    (void)pass_after(0);
+    assert_int_equal(failures, 0);
+    assert_true(has_wrapping_key());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +495,7 @@ int main(void)
         REGION_TEST(a_disabled_key_is_not_rotated),
         REGION_TEST(last_uses_reach_the_store_with_a_pass),
         REGION_TEST(the_thread_starts_and_ends),
+        REGION_TEST(a_key_that_waits_for_material_finds_the_wrapping_key_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,12 +237,12 @@ static void a_grant_allows_what_it_says_and_no_more(void **state)
 
         (void)snprintf(caller.principal.text, sizeof caller.principal.text, "%s", asked[i].app);
         (void)snprintf(caller.region.text, sizeof caller.region.text, "%s", asked[i].region);
-        bw_result r = bw_key_decide(&key, &question, &rule);
+        bw_result r = bw_key_decide(&key, 0, &question, &rule);
         if (r.code != asked[i].code)
             fail_msg("%s: %s", asked[i].why, bw_code_row(r.code)->name);
         if (bw_ok(r))
             assert_string_equal(rule, asked[i].rule);
-        if (bw_key_concerns(&key, &caller, &home, NULL, asked[i].now_us) != asked[i].shown)
+        if (bw_key_concerns(&key, 0, &caller, &home, NULL, asked[i].now_us) != asked[i].shown)
             fail_msg("%s: shown", asked[i].why);
     }
 }

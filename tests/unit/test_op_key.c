@@ -369,6 +369,15 @@ static Bailiwick__V1__ListKeysReply *list(const char *caller, uint32_t size, con
     return (void *)asked.job.reply.message;
 }
 
+static bw_result end_key(int64_t expires_us)
+{
+    char *fields[] = { (char *)(uintptr_t)"expires_us" };
+    INIT(update_key, UpdateKey);
+    message.fields = fields, message.n_fields = ARRAY_LEN(fields), message.expires_us = expires_us;
+    message.name = key_name;
+    return ask_with(CUSTODIAN, BW_METHOD_NR(UpdateKey), &message, key_name, 0, bw_op_update_key);
+}
+
 static void lists_come_in_pages_and_show_what_the_caller_may_see(void **state)
 {
     char token[64] = "";
@@ -392,6 +401,11 @@ static void lists_come_in_pages_and_show_what_the_caller_may_see(void **state)
     assert_int_equal(list(APP, 0, "", false)->n_keys, 7);
     assert_int_equal(enable_key().code, BW_OK);
     assert_true(list(APP, 0, "", true)->generation > generation);
+    assert_int_equal(end_key(1).code, BW_OK); /* long ago */
+    assert_int_equal(list(APP, 0, "", true)->n_keys, 6);
+    assert_int_equal(list(APP, 0, "", false)->n_keys, 7);
+    assert_int_equal(end_key(bw_now_us() + BW_DAY_US).code, BW_OK);
+    assert_int_equal(list(APP, 0, "", true)->n_keys, 7);
 }
 
 static void applications_keep_keys_of_their_own_where_the_tenant_says_so(void **state)
