@@ -47,7 +47,7 @@ static bw_result put_list(struct moving *moving)
 
 static bool goes_on(const struct moving *moving, int64_t kind, bw_bytes value)
 {
-    return moving->kind == kind && moving->value_len == value.len && memcmp(moving->value, value.data, value.len) == 0;
+    return moving->kind == kind && bw_bytes_equal(bw_bytes_of(moving->value, moving->value_len), value);
 }
 
 /* The row that stands in BW_INDEX_EACH_PIECE. Pieces of a list come in order, and each is in order itself. */
@@ -61,7 +61,8 @@ static bw_result take_piece(struct moving *moving)
     if (moving->len == 0) {
         moving->kind      = bw_sql_get_number(moving->sql, BW_INDEX_EACH_PIECE, 0);
         moving->value_len = value.len;
-        memcpy(moving->value, value.data, value.len);
+        if (value.len > 0) /* else it is all zeros, and there is nothing to point at */
+            memcpy(moving->value, value.data, value.len);
     }
     memcpy(moving->mover->offsets + moving->len, offsets.data, offsets.len);
     moving->len += offsets.len;
