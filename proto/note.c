@@ -127,6 +127,11 @@ bw_result bw_note_key_make(const char *name, enum bw_note_type type, bw_bytes pu
     return bw_success();
 }
 
+bool bw_note_key_is_same(const struct bw_note_key *a, const struct bw_note_key *b)
+{
+    return a->type == b->type && bw_bytes_equal(bw_bytes_of(a->key, a->key_len), bw_bytes_of(b->key, b->key_len));
+}
+
 bw_result bw_note_key_print(const struct bw_note_key *key, struct bw_buf *ret_text)
 {
     uint8_t typed[1 + BW_NOTE_KEY_MAX] = { (uint8_t)key->type };

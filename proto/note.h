@@ -25,6 +25,9 @@ struct bw_note_key {
 /* BW_BAD_ARGUMENT: no such type, no such key, or a name with a blank, a '+' or a control character. */
 bw_result bw_note_key_make(const char *name, enum bw_note_type type, bw_bytes public_key, struct bw_note_key *ret_key);
 
+/* Whatever their names. */
+bool bw_note_key_is_same(const struct bw_note_key *a, const struct bw_note_key *b);
+
 /* As text, "name+id+base64", which is how keys are handed to verifiers. Reading refuses an id that is not the key's. */
 bw_result bw_note_key_print(const struct bw_note_key *key, struct bw_buf *ret_text);
 bw_result bw_note_key_parse(bw_bytes text, struct bw_note_key *ret_key);

@@ -486,6 +486,12 @@ bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t siz
     return bw_audit_notary_checkpoint(audit->notary, log, size, arena, ret_checkpoint);
 }
 
+bw_result bw_audit_succeed(struct bw_audit *audit, const struct bw_note_signer *next, uint64_t number)
+{
+    BW_CHECK(audit->notary != NULL, BW_AUDIT_UNAVAILABLE, "this region signs no checkpoints");
+    return bw_audit_notary_succeed(audit->notary, next, number);
+}
+
 bool bw_audit_signed_size(struct bw_audit *audit, uint32_t log, uint64_t *ret_size)
 {
     return audit->notary != NULL && bw_audit_notary_signed_size(audit->notary, log, ret_size);
@@ -576,6 +582,21 @@ static bw_result guard_path(const struct bw_audit_options *options, char path[st
         return path_in(options->dir, "audit-guard.db", path);
     BW_CHECK(strlen(options->guard) < PATH_ROOM, BW_CONFIG_INVALID, "the guard file's name is too long");
     strcpy(path, options->guard);
+    return bw_success();
+}
+
+bw_result bw_audit_key_number(const struct bw_audit_options *options, uint32_t *ret_number)
+{
+    struct bw_audit_guard guard;
+    char     path[PATH_ROOM];
+    uint64_t number;
+
+    BW_TRY(guard_path(options, path));
+    BW_TRY(bw_audit_guard_open(path, &options->region, &guard));
+    bw_result r = bw_audit_guard_key_number(&guard, &number);
+    bw_audit_guard_close(&guard);
+    BW_TRY(r);
+    *ret_number = (uint32_t)number;
     return bw_success();
 }
 

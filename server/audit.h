@@ -146,11 +146,18 @@ struct bw_audit_checkpoint {
     struct bw_checkpoint checkpoint;
     bw_bytes             note;       /* signed; from the arena */
     struct bw_note_key   key;        /* that verifies it */
+    bw_bytes             keys;       /* those before it: notes (succession.h); from the arena */
 };
 
 /* The log's last checkpoint that covers size records. Waits for it a little when they were just written. BW_LOG_POSITION: the
  * log has fewer; BW_DEADLINE: it is late; BW_AUDIT_UNAVAILABLE: none are signed. */
 bw_result bw_audit_checkpoint(struct bw_audit *audit, uint32_t log, uint64_t size, struct bw_arena *arena, struct bw_audit_checkpoint *ret_checkpoint);
+
+/* The log key of that number signs from now on; next must outlive audit. Any failure: whether it does, the guard tells at the next start. */
+bw_result bw_audit_succeed(struct bw_audit *audit, const struct bw_note_signer *next, uint64_t number);
+
+/* Of the key that has to sign, as the guard tells: what to open the log with. 0: the first. */
+bw_result bw_audit_key_number(const struct bw_audit_options *options, uint32_t *ret_number);
 
 /* The size of the log's last checkpoint, without waiting. false: there is none. */
 bool bw_audit_signed_size(struct bw_audit *audit, uint32_t log, uint64_t *ret_size);

@@ -1,21 +1,24 @@
 #include "audit_anchor.h"
 
+#include <string.h>
 #include <unistd.h>
 
-enum statement { BEGIN, COMMIT, EACH, ADD, KEEP, EACH_KEPT };
+enum statement { BEGIN, COMMIT, EACH, ADD, KEEP, EACH_KEPT, KEPT_KEYS };
 
 static const char *const statements[] = {
     [BEGIN]     = "BEGIN IMMEDIATE",
     [COMMIT]    = "COMMIT",
     [EACH]      = "SELECT number, epoch, entry FROM epoch ORDER BY number",
     [ADD]       = "INSERT INTO epoch (number, epoch, entry) VALUES (?1, ?2, ?3)",
-    [KEEP]      = "REPLACE INTO kept (origin, size, root, note, signed_us) VALUES (?1, ?2, ?3, ?4, ?5)",
-    [EACH_KEPT] = "SELECT origin, size, root, note, signed_us FROM kept ORDER BY origin",
+    [KEEP]      = "REPLACE INTO kept (origin, size, root, note, signed_us, keys) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [EACH_KEPT] = "SELECT origin, size, root, note, signed_us, keys FROM kept ORDER BY origin",
+    [KEPT_KEYS] = "SELECT keys FROM kept WHERE origin = ?1",
 };
 
 static const struct bw_audit_file_kind kind = {
     .tables = "CREATE TABLE epoch (number INTEGER PRIMARY KEY, epoch INTEGER NOT NULL UNIQUE, entry BLOB NOT NULL);"
-              "CREATE TABLE kept (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, signed_us INTEGER NOT NULL)",
+              "CREATE TABLE kept (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, signed_us INTEGER NOT NULL,"
+              " keys BLOB NOT NULL)",
     .application_id = 0x42574531, .statements = statements, .statement_count = ARRAY_LEN(statements),
 };
 
@@ -115,6 +118,7 @@ static bw_result keep(struct bw_sql *sql, const struct bw_guarded *row)
     bw_sql_bind_bytes(sql, KEEP, 3, bw_bytes_of(row->checkpoint.root.bytes, sizeof row->checkpoint.root.bytes));
     bw_sql_bind_bytes(sql, KEEP, 4, row->note);
     bw_sql_bind_number(sql, KEEP, 5, row->signed_us);
+    bw_sql_bind_bytes(sql, KEEP, 6, row->keys);
     return bw_sql_run(sql, KEEP);
 }
 
@@ -127,6 +131,20 @@ static bw_result store(struct bw_anchor *anchor, uint64_t epoch, bw_bytes entry,
     bw_sql_bind_bytes(&anchor->sql, ADD, 3, entry);
     BW_TRY(bw_sql_run(&anchor->sql, ADD));
     return bw_sql_run(&anchor->sql, COMMIT);
+}
+
+bw_result bw_anchor_keep_keys(struct bw_anchor *anchor, const struct bw_guarded *row)
+{
+    bool there;
+
+    bw_sql_bind_text(&anchor->sql, KEPT_KEYS, 1, bw_bytes_text(row->checkpoint.origin));
+    BW_TRY(bw_sql_step(&anchor->sql, KEPT_KEYS, &there));
+    bw_bytes kept = there ? bw_sql_get_bytes(&anchor->sql, KEPT_KEYS, 0) : bw_bytes_of(NULL, 0);
+    bool goes_on = kept.len <= row->keys.len && (kept.len == 0 || memcmp(kept.data, row->keys.data, kept.len) == 0);
+    bool same    = kept.len == row->keys.len;
+    bw_sql_reset(&anchor->sql, KEPT_KEYS);
+    BW_CHECK(goes_on, BW_LOG_POSITION, "the guard file was put back: the log's key was replaced since");
+    return same ? bw_success() : keep(&anchor->sql, row);
 }
 
 bw_result bw_anchor_each_kept(struct bw_anchor *anchor, bw_result (*each)(void *self, const struct bw_guarded *row), void *self)

@@ -31,6 +31,10 @@ bw_result bw_anchor_root(struct bw_anchor *anchor, struct bw_hasher *hasher, uin
 bw_result bw_anchor_add(struct bw_anchor *anchor, struct bw_hasher *hasher, const struct bw_epoch *epoch, const struct bw_guarded *kept, size_t kept_count,
                         struct bw_proof *ret_inclusion);
 
+/* The same of one log, between two epochs, so that its keys are known without the guard. BW_LOG_POSITION: other keys than
+ * these, or more, are kept of it. Nothing is done when these are. */
+bw_result bw_anchor_keep_keys(struct bw_anchor *anchor, const struct bw_guarded *row);
+
 /* The checkpoints of the last epoch; borrowed until the callback returns. */
 bw_result bw_anchor_each_kept(struct bw_anchor *anchor, bw_result (*each)(void *self, const struct bw_guarded *row), void *self);
 

@@ -118,7 +118,7 @@ bw_result bw_audit_notary_health(struct bw_audit_notary *notary)
 
 static bool is_signed(const struct bw_audit_notary *notary, uint32_t log, uint64_t size)
 {
-    return log < notary->log_count && notary->logs[log].note.len > 0 && notary->logs[log].checkpoint.size >= size;
+    return log < notary->log_count && notary->logs[log].note.len > 0 && !notary->logs[log].by_old_key && notary->logs[log].checkpoint.size >= size;
 }
 
 bool bw_audit_notary_signed_size(struct bw_audit_notary *notary, uint32_t log, uint64_t *ret_size)
@@ -137,7 +137,8 @@ static bw_result copy_checkpoint(const struct bw_audit_notary *notary, uint32_t 
     struct bw_audit_checkpoint copy = { .checkpoint = last->checkpoint };
 
     copy.note = bw_bytes_of(bw_arena_copy(arena, bw_buf_bytes(&last->note)), last->note.len);
-    BW_CHECK(copy.note.data != NULL, BW_NO_MEMORY, "checkpoint");
+    copy.keys = bw_bytes_of(bw_arena_copy(arena, bw_buf_bytes(&last->keys)), last->keys.len);
+    BW_CHECK(copy.note.data != NULL && copy.keys.data != NULL, BW_NO_MEMORY, "checkpoint");
     BW_TRY(bw_note_key_make(last->checkpoint.origin, notary->signer.key.type, bw_bytes_of(notary->signer.key.key, notary->signer.key.key_len), &copy.key));
 
     *ret_checkpoint = copy;
@@ -273,10 +274,10 @@ void bw_audit_notary_free(struct bw_audit_notary *notary)
     bw_audit_guard_close(&notary->guard);
     bw_anchor_close(&notary->anchor);
     bw_anchored_clear(&notary->anchored);
-    bw_buf_clear(&notary->anchor_head.note);
+    bw_notary_clear_log(&notary->anchor_head);
     bw_hasher_free(notary->hasher);
     for (uint32_t log = 0; log < notary->log_count; log++)
-        bw_buf_clear(&notary->logs[log].note);
+        bw_notary_clear_log(&notary->logs[log]);
     free(notary->logs);
     (void)pthread_cond_destroy(&notary->published);
     (void)pthread_cond_destroy(&notary->wanted);

@@ -49,6 +49,10 @@ bw_result bw_audit_notary_checkpoint(struct bw_audit_notary *notary, uint32_t lo
 /* Of the log's last checkpoint; false: none was signed. */
 bool bw_audit_notary_signed_size(struct bw_audit_notary *notary, uint32_t log, uint64_t *ret_size);
 
+/* Another key signs from now on, the log key of that number; next must outlive the notary. What was signed last of each log is signed anew, soon. Any failure:
+ * whether it is so, the guard tells at the next start. */
+bw_result bw_audit_notary_succeed(struct bw_audit_notary *notary, const struct bw_note_signer *next, uint64_t number);
+
 /* The last epoch, as it is about the log. BW_DEADLINE: the log is in none yet. */
 bw_result bw_audit_notary_anchor(struct bw_audit_notary *notary, uint32_t log, struct bw_arena *arena, struct bw_audit_anchor *ret_anchor);
 

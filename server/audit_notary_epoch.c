@@ -16,7 +16,7 @@ static bw_result fill_epoch(struct bw_audit_notary *notary, uint64_t number, int
 static bw_result guard_anchor(struct bw_audit_notary *notary, const struct signed_log *head)
 {
     const struct signed_log *last = &notary->anchor_head;
-    const struct bw_guarded  now  = { head->checkpoint, bw_buf_bytes(&head->note), head->signed_us };
+    const struct bw_guarded  now  = { head->checkpoint, bw_buf_bytes(&head->note), head->signed_us, bw_buf_bytes(&last->keys) };
 
     BW_TRY(bw_audit_guard_begin(&notary->guard));
     bw_result r = bw_audit_guard_move(&notary->guard, last->note.len > 0 ? &last->checkpoint : NULL, &now);
@@ -39,7 +39,7 @@ static bw_result list_signed(const struct bw_audit_notary *notary, struct bw_gua
     for (uint32_t log = 0; log < notary->log_count; log++) {
         const struct signed_log *last = &notary->logs[log];
         if (last->note.len > 0)
-            list[count++] = (struct bw_guarded){ last->checkpoint, bw_buf_bytes(&last->note), last->signed_us };
+            list[count++] = (struct bw_guarded){ last->checkpoint, bw_buf_bytes(&last->note), last->signed_us, bw_buf_bytes(&last->keys) };
     }
     *ret_list  = list;
     *ret_count = count;
@@ -67,7 +67,7 @@ static bw_result sign_epoch(struct bw_audit_notary *notary, struct bw_anchored *
     draft.checkpoint.size = notary->anchor.frontier.size;
     BW_TRY(bw_frontier_root(&notary->anchor.frontier, notary->hasher, &draft.checkpoint.root));
     bw_result r = bw_notary_sign_draft(notary, &draft);
-    *head = (struct signed_log){ draft.checkpoint, draft.note, next->epoch.time_us };
+    *head = (struct signed_log){ .checkpoint = draft.checkpoint, .note = draft.note, .signed_us = next->epoch.time_us };
     BW_TRY(r);
     BW_TRY(bw_buf_add(&next->note, bw_buf_bytes(&head->note)));
     return guard_anchor(notary, head);
@@ -77,6 +77,7 @@ static void publish_epoch(struct bw_audit_notary *notary, struct bw_anchored *ne
 {
     (void)pthread_mutex_lock(&notary->lock);
     bw_buf_clear(&notary->anchor_head.note);
+    head->keys = notary->anchor_head.keys;
     notary->anchor_head = *head;
     bw_anchored_clear(&notary->anchored);
     notary->anchored = *next;

@@ -1,5 +1,5 @@
-/* What the notary's three files share: audit_notary.c (its thread, and whoever asks), audit_notary_sign.c (a round over the logs
- * that grew), audit_notary_epoch.c (an entry of the anchor log). */
+/* What the notary's four files share: audit_notary.c (its thread, and whoever asks), audit_notary_sign.c (a round over the logs
+ * that grew), audit_notary_epoch.c (an entry of the anchor log), audit_notary_key.c (its key replaced by the next). */
 #ifndef BW_SERVER_AUDIT_NOTARY_INTERNAL_H
 #define BW_SERVER_AUDIT_NOTARY_INTERNAL_H
 
@@ -12,14 +12,20 @@
 #include "audit_notary.h"
 
 /* A log's last checkpoint; note empty: none was signed. */
-struct signed_log { struct bw_checkpoint checkpoint; struct bw_buf note; int64_t signed_us; };
+struct signed_log {
+    struct bw_checkpoint checkpoint;
+    struct bw_buf        note;
+    int64_t              signed_us;
+    struct bw_buf        keys;         /* before the signer's: notes (succession.h) */
+    bool                 by_old_key;   /* one of those signed it: it is signed anew before it is given out */
+};
 
 /* A signature that is not given out yet. */
 struct draft { struct draft *next; uint32_t log; struct bw_checkpoint checkpoint; struct bw_buf note; };
 
 struct bw_audit_notary {
     struct bw_audit_notary_options options;
-    struct bw_note_signer   signer;
+    struct bw_note_signer   signer;        /* the thread alone changes it, under lock */
     struct bw_audit_index  *index;
     pthread_t               thread;
     bool                    has_thread;
@@ -38,6 +44,9 @@ struct bw_audit_notary {
     pthread_cond_t          wanted;        /* wakes the thread */
     pthread_cond_t          published;     /* wakes who waits for a checkpoint */
     bool                    grown, stop;
+    const struct bw_note_signer *next;     /* that takes the signer's place; NULL: none is to */
+    uint64_t                next_number;
+    bw_result               succeeded;     /* how that went */
     struct signed_log      *logs;          uint32_t log_count;
     struct bw_anchored      anchored;      /* the last epoch; no slots: none since the start */
     atomic_bool             broken;        /* there are two histories: nothing is signed any more */
@@ -62,6 +71,13 @@ bw_result bw_notary_check_log(struct bw_audit_notary *notary, uint32_t log); /* 
 bw_result bw_notary_sign_draft(struct bw_audit_notary *notary, struct draft *draft);
 bw_result bw_notary_sign_round(struct bw_audit_notary *notary);      /* what grew, then the epoch if one began */
 void      bw_notary_drop_drafts(struct bw_audit_notary *notary);
+
+void      bw_notary_clear_log(struct signed_log *log);
+
+/* ---- audit_notary_key.c ---- */
+
+/* If there is a next key: the old one signs who follows it, for every log, and the guard holds that in one step. */
+void bw_notary_hand_over(struct bw_audit_notary *notary);
 
 /* ---- audit_notary_epoch.c ---- */
 

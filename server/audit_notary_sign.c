@@ -57,6 +57,12 @@ static bw_result check_anchor(struct bw_audit_notary *notary, const struct bw_ch
     return bw_success();
 }
 
+void bw_notary_clear_log(struct signed_log *log)
+{
+    bw_buf_clear(&log->note);
+    bw_buf_clear(&log->keys);
+}
+
 /* *ret_last: where what was signed last is kept. */
 static bw_result find_signed(struct bw_audit_notary *notary, const struct bw_guarded *row, struct signed_log **ret_last)
 {
@@ -71,20 +77,34 @@ static bw_result find_signed(struct bw_audit_notary *notary, const struct bw_gua
     return bw_success();
 }
 
+/* Against the log, the anchor log and the keys. */
+static bw_result check_guarded(struct bw_audit_notary *notary, const struct bw_guarded *row, bool *ret_by_old_key, struct signed_log **ret_last)
+{
+    bool by_key;
+
+    BW_TRY(find_signed(notary, row, ret_last));
+    BW_TRY(bw_guarded_check(row, &notary->signer.key, &by_key));
+    *ret_by_old_key = !by_key;
+    return bw_anchor_keep_keys(&notary->anchor, row);
+}
+
 bw_result bw_notary_take_guarded(void *self, const struct bw_guarded *row)
 {
     struct bw_audit_notary *notary = self;
     struct signed_log       last   = { .checkpoint = row->checkpoint, .signed_us = row->signed_us }, *at;
 
-    BW_TRY(bw_buf_add(&last.note, row->note));
-    bw_result r = find_signed(notary, row, &at);
+    bw_result r = bw_buf_add(&last.note, row->note);
+    if (bw_ok(r))
+        r = bw_buf_add(&last.keys, row->keys);
+    if (bw_ok(r))
+        r = check_guarded(notary, row, &last.by_old_key, &at);
     if (!bw_ok(r)) {
         bw_notary_alarm(notary, r, &last);
-        bw_buf_clear(&last.note);
+        bw_notary_clear_log(&last);
         return r;
     }
     (void)pthread_mutex_lock(&notary->lock);
-    bw_buf_clear(&at->note);
+    bw_notary_clear_log(at);
     *at = last;
     (void)pthread_mutex_unlock(&notary->lock);
     notary->last_us = row->signed_us > notary->last_us ? row->signed_us : notary->last_us;
@@ -163,10 +183,15 @@ static bw_result read_sizes(void *self, struct bw_index_reader *reader)
     return bw_success();
 }
 
+static bool wants_signing(const struct signed_log *last, uint64_t size)
+{
+    return last->note.len == 0 || size > last->checkpoint.size || (last->by_old_key && size == last->checkpoint.size);
+}
+
 static bw_result sign_grown(struct bw_audit_notary *notary, const struct sizes *sizes)
 {
     for (uint32_t log = 0; log < sizes->count; log++)
-        if (notary->logs[log].note.len == 0 || sizes->of[log] > notary->logs[log].checkpoint.size)
+        if (wants_signing(&notary->logs[log], sizes->of[log]))
             BW_TRY(sign_log(notary, log, sizes->of[log]));
     return bw_success();
 }
@@ -175,7 +200,7 @@ static bw_result move_guard(struct bw_audit_notary *notary, int64_t now_us)
 {
     for (const struct draft *draft = notary->drafts; draft != NULL; draft = draft->next) {
         const struct signed_log *last = &notary->logs[draft->log];
-        const struct bw_guarded  now  = { draft->checkpoint, bw_buf_bytes(&draft->note), now_us };
+        const struct bw_guarded  now  = { draft->checkpoint, bw_buf_bytes(&draft->note), now_us, bw_buf_bytes(&last->keys) };
         BW_TRY(bw_audit_guard_move(&notary->guard, last->note.len > 0 ? &last->checkpoint : NULL, &now));
     }
     return bw_audit_guard_commit(&notary->guard);
@@ -199,7 +224,7 @@ static void publish(struct bw_audit_notary *notary, int64_t now_us)
     for (struct draft *draft = notary->drafts; draft != NULL; draft = draft->next) {
         struct signed_log *log = &notary->logs[draft->log];
         bw_buf_clear(&log->note);
-        *log = (struct signed_log){ draft->checkpoint, draft->note, now_us };
+        *log = (struct signed_log){ draft->checkpoint, draft->note, now_us, log->keys, false };
         draft->note = (struct bw_buf){ 0 };
     }
     notary->last_us = now_us > notary->last_us ? now_us : notary->last_us;
@@ -226,6 +251,7 @@ static bw_result do_round(struct bw_audit_notary *notary, struct sizes *sizes)
 
 bw_result bw_notary_sign_round(struct bw_audit_notary *notary)
 {
+    bw_notary_hand_over(notary);
     BW_TRY(bw_notary_make_room(notary));
     struct sizes sizes = { .of = calloc(notary->log_count, sizeof *sizes.of), .count = notary->log_count };
     BW_CHECK(sizes.of != NULL, BW_NO_MEMORY, "checkpoints");

@@ -6,7 +6,7 @@
 
 enum { ED25519_LEN = 32 };
 
-static bw_result sign_with(struct bw_token *token, CK_MECHANISM_TYPE type, bw_bytes data, struct bw_buf *signature)
+static bw_result sign_with(const struct bw_audit_signer *signer, CK_MECHANISM_TYPE type, bw_bytes data, struct bw_buf *signature)
 {
     const struct bw_mechanism mechanism = { .row = bw_mechanism_row(type) };
     struct bw_arena       arena      = { 0 };
@@ -14,7 +14,7 @@ static bw_result sign_with(struct bw_token *token, CK_MECHANISM_TYPE type, bw_by
     struct bw_hsm_object *key;
     bw_bytes              made;
 
-    bw_result r = bw_hsm_log_key(token, &key, &public_key); /* asked for anew: the token may have been lost meanwhile */
+    bw_result r = bw_hsm_log_key(signer->token, signer->number, &key, &public_key); /* asked for anew: the token may have been lost meanwhile */
     bw_buf_clear(&public_key);
     BW_TRY(r);
     r = bw_hsm_sign(key, &mechanism, data, &arena, &made);
@@ -47,23 +47,21 @@ static bw_result make_key(const char *name, bool is_ed25519, bw_bytes spki, stru
     return bw_note_key_make(name, BW_NOTE_ED25519, bw_bytes_of(spki.data + spki.len - ED25519_LEN, ED25519_LEN), ret_key);
 }
 
-bw_result bw_audit_signer_of(struct bw_token *token, const char *name, struct bw_note_signer *ret_signer)
+bw_result bw_audit_signer_of(struct bw_token *token, const char *name, uint32_t number, struct bw_audit_signer *signer)
 {
-    struct bw_note_signer signer = { .self = token };
-    struct bw_buf         spki   = { 0 };
+    struct bw_buf         spki = { 0 };
     struct bw_hsm_object *key;
 
-    bw_result r = bw_hsm_log_key(token, &key, &spki);
+    *signer = (struct bw_audit_signer){ .token = token, .number = number, .note = { .self = signer } };
+    bw_result r = bw_hsm_log_key(token, number, &key, &spki);
     if (bw_ok(r)) {
         bool is_ed25519 = bw_hsm_object_key_type(key) == CKK_EC_EDWARDS;
-        signer.sign = is_ed25519 ? sign_ed25519 : sign_p256;
-        r = make_key(name, is_ed25519, bw_buf_bytes(&spki), &signer.key);
+        signer->note.sign = is_ed25519 ? sign_ed25519 : sign_p256;
+        r = make_key(name, is_ed25519, bw_buf_bytes(&spki), &signer->note.key);
         bw_hsm_object_unref(key);
     }
     bw_buf_clear(&spki);
     BW_TRY(r);
     sync(); /* in case it was made just now: modules that keep files do not sync them, and a lost log key is a change of keys */
-
-    *ret_signer = signer;
     return bw_success();
 }

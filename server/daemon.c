@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -163,14 +164,21 @@ static void tell_damage(void *self, const struct bw_audit_damage *damage)
 
 static bw_result start_audit(struct bw_daemon *daemon)
 {
-    struct bw_note_signer signer;
-    BW_TRY(bw_audit_signer_of(daemon->token, daemon->config->trust_domain, &signer));
-
-    const struct bw_audit_options options = {
+    struct bw_audit_options options = {
         .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain,
-        .guard = daemon->config->audit_guard, .signer = &signer, .alarm = tell_checkpoint, .damaged = tell_damage, .self = daemon, .lay_out = true,
+        .guard = daemon->config->audit_guard, .alarm = tell_checkpoint, .damaged = tell_damage, .self = daemon, .lay_out = true,
     };
-    bw_result result = bw_audit_open(&options, &daemon->audit);
+    uint32_t number;
+
+    BW_TRY(bw_audit_key_number(&options, &number));
+    daemon->log_signer = calloc(1, sizeof *daemon->log_signer);
+    BW_CHECK(daemon->log_signer != NULL, BW_NO_MEMORY, "log key");
+    bw_result result = bw_audit_signer_of(daemon->token, daemon->config->trust_domain, number, daemon->log_signer);
+    options.signer = &daemon->log_signer->note;
+    if (bw_ok(result))
+        result = bw_audit_open(&options, &daemon->audit);
+    if (!bw_ok(result))
+        free(bw_take(&daemon->log_signer));
 
     if (result.code == BW_WRONG_REGION)
         bw_log(daemon->log, BW_LOG_ERROR, "the audit log differs", { "configured", daemon->region.text }, { "audit", daemon->config->audit_dir },
@@ -181,6 +189,7 @@ static bw_result start_audit(struct bw_daemon *daemon)
 static void stop_audit(struct bw_daemon *daemon)
 {
     bw_audit_close(daemon->audit);
+    free(daemon->log_signer);
 }
 
 static void tell_sealed(void *self, const bw_tenant *tenant, bw_result why)

@@ -11,6 +11,7 @@ struct bw_token;
 struct bw_store;
 struct bw_registry;
 struct bw_audit;
+struct bw_audit_signer;
 struct bw_followers;
 struct bw_workers;
 struct bw_listener;
@@ -29,6 +30,7 @@ struct bw_daemon {
     struct bw_store        *store;
     struct bw_registry     *registry;
     struct bw_audit        *audit;
+    struct bw_audit_signer *log_signer; /* of audit's checkpoints */
     struct bw_recovery     *recovery;   /* what a crash left open */
     struct bw_housekeeping *housekeeping; /* what falls due by itself */
     struct bw_followers    *followers;

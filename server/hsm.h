@@ -135,10 +135,10 @@ bw_result bw_hsm_attest(struct bw_token *token, const uint8_t digest[static 32],
 
 /* ---- the log ---- */
 
-/* The region's key for signing checkpoints of its logs: made on first use, SENSITIVE, not EXTRACTABLE, signs and nothing else;
+/* The region's key of that number for signing checkpoints of its logs, 0 the first: made on first use, SENSITIVE, not EXTRACTABLE, signs and nothing else;
  * Ed25519, or NIST P-256 where the HSM does no CKM_EDDSA. ret_public_key: SubjectPublicKeyInfo, appended. Use it with
  * CKM_EDDSA over what is to be signed, or CKM_ECDSA over its SHA-256, as its key type tells. */
-bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key);
+bw_result bw_hsm_log_key(struct bw_token *token, uint32_t number, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key);
 
 /* ---- session keys, sealed ---- */
 

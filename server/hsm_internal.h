@@ -210,7 +210,8 @@ bw_result bw_public_key_parts(const struct bw_spec_row *spec, bw_bytes spki, str
 /* Any version: 0 is for our own keys. */
 bw_result bw_object_of_version(struct bw_token *token, const bw_key_id *id, uint32_t version, struct bw_hsm_object **ret_object);
 
-/* Our own keys on a token, made on first use. They have version 0, which no customer's key has. */
+/* Our own keys on a token, made on first use. They have version 0, which no customer's key has; a log key that
+ * took another's place has its number. */
 enum bw_service { BW_SERVICE_SEAL, BW_SERVICE_MAC, BW_SERVICE_TEST, BW_SERVICE_LOG_ED25519, BW_SERVICE_LOG_P256, BW_SERVICE_IMPORT, BW_SERVICE_ATTEST };
 bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct bw_hsm_object **ret_object);
 /* SubjectPublicKeyInfo of one that is a pair, appended. */

@@ -418,32 +418,37 @@ static struct bw_spec_row spec_of(enum bw_service service)
     return spec;
 }
 
-static bw_result make_service(struct bw_token *token, enum bw_service service)
+static bw_result make_service(struct bw_token *token, enum bw_service service, uint32_t version)
 {
     const struct service    *row  = &services[service];
     const struct bw_spec_row spec = spec_of(service);
     struct bw_buf unused = { 0 };
     uint8_t cka_id[BW_CKA_ID_LEN];
 
-    cka_id_of(&row->id, 0, cka_id);
+    cka_id_of(&row->id, version, cka_id);
     struct making making = { .spec = &spec, .cka_id = bw_bytes_of(cka_id, sizeof cka_id), .label = bw_bytes_text(row->label),
                              .only_signs = bw_spec_is_pair(&spec) && spec.uses == (BW_USE_SIGN | BW_USE_VERIFY) };
-    bw_result r = generate_serialised(token, &making, &row->id, 0, &unused);
+    bw_result r = generate_serialised(token, &making, &row->id, version, &unused);
     bw_buf_clear(&unused);
     return r;
 }
 
-bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct bw_hsm_object **ret_object)
+static bw_result service_key(struct bw_token *token, enum bw_service service, uint32_t version, struct bw_hsm_object **ret_object)
 {
     const struct service *row = &services[service];
 
-    bw_result r = bw_object_of_version(token, &row->id, 0, ret_object);
+    bw_result r = bw_object_of_version(token, &row->id, version, ret_object);
     if (r.code != BW_NO_SUCH_KEY)
         return r;
-    r = make_service(token, service);
+    r = make_service(token, service, version);
     if (!bw_ok(r) && r.code != BW_ALREADY_EXISTS) /* another thread's, a moment ago */
         return r;
-    return bw_object_of_version(token, &row->id, 0, ret_object);
+    return bw_object_of_version(token, &row->id, version, ret_object);
+}
+
+bw_result bw_service_key(struct bw_token *token, enum bw_service service, struct bw_hsm_object **ret_object)
+{
+    return service_key(token, service, 0, ret_object);
 }
 
 static bw_result read_public_key(struct bw_hsm_object *object, struct bw_buf *ret_public_key)
@@ -466,12 +471,12 @@ bw_result bw_service_public_key(struct bw_token *token, enum bw_service service,
     return r;
 }
 
-bw_result bw_hsm_log_key(struct bw_token *token, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key)
+bw_result bw_hsm_log_key(struct bw_token *token, uint32_t number, struct bw_hsm_object **ret_object, struct bw_buf *ret_public_key)
 {
     enum bw_service service = bw_hsm_offers(token->hsm, CKM_EDDSA, BW_USE_SIGN) ? BW_SERVICE_LOG_ED25519 : BW_SERVICE_LOG_P256;
     struct bw_hsm_object *object;
 
-    BW_TRY(bw_service_key(token, service, &object));
+    BW_TRY(service_key(token, service, number, &object));
     bw_result r = read_public_key(object, ret_public_key);
     if (!bw_ok(r)) {
         bw_hsm_object_unref(object);

@@ -17,6 +17,7 @@
 #include "init_region.h"
 #include "log.h"
 #include "process.h"
+#include "rotate_log_key.h"
 #include "trust.h"
 
 enum { MESSAGE_ROOM = 16 * 1024, PROBE_EVERY_MS = 5000, PROBE_WAIT_MS = 2000, PROBES_FAILED_MAX = 3 };
@@ -187,6 +188,21 @@ static int repair_guard(const struct bw_config *config, const struct arguments *
     return EXIT_SUCCESS;
 }
 
+static int rotate_log_key(const struct bw_config *config, const struct arguments *arguments)
+{
+    (void)arguments;
+    char message[MESSAGE_ROOM];
+    uint32_t number;
+
+    bw_process_prepare();
+    if (!bw_ok(bw_rotate_log_key(config, &number, message, sizeof message))) {
+        (void)fprintf(stderr, "bailiwickd: %s\n", message);
+        return EXIT_FAILURE;
+    }
+    (void)printf("log key %" PRIu32 " signs from now on: tell those who verify; the one before it vouches for it\n", number);
+    return EXIT_SUCCESS;
+}
+
 /* ---- arguments ---- */
 
 static const struct action { const char *option; int (*run)(const struct bw_config *config, const struct arguments *arguments); const char *help; } actions[] = {
@@ -194,13 +210,14 @@ static const struct action { const char *option; int (*run)(const struct bw_conf
     { "--check-config", check_config, "says what is wrong with the configuration and its certificates"      },
     { "--init-region",  init_region,  "makes a new region's token, PIN files, store and audit log, once"    },
     { "--repair-guard", repair_guard, "makes a lost guard file again, if the log goes on from the last epoch and each --checkpoint FILE" },
+    { "--rotate-log-key", rotate_log_key, "makes a new log key, which the old one vouches for, and retires that" },
 };
 
 static int help(void)
 {
     (void)printf("bailiwickd, version " BW_VERSION ": serves the keys of one legal region\n\n");
     for (size_t i = 0; i < ARRAY_LEN(actions); i++)
-        (void)printf("  bailiwickd %-15s --config FILE   %s\n", actions[i].option ? actions[i].option : "", actions[i].help);
+        (void)printf("  bailiwickd %-16s --config FILE   %s\n", actions[i].option ? actions[i].option : "", actions[i].help);
     (void)printf("\nThe configuration, with every setting; what begins with # may be left out:\n\n");
     bw_config_explain(stdout);
     return EXIT_SUCCESS;

@@ -62,6 +62,7 @@ static bw_result checkpoint_of(struct bw_arena *arena, const struct bw_audit_che
     message->log  = bw_arena_copy(arena, bw_bytes_text(from->checkpoint.origin));
     message->note = bw_wire_data(from->note);
     message->size = from->checkpoint.size;
+    message->keys = bw_wire_data(from->keys);
     BW_CHECK(message->log != NULL, BW_NO_MEMORY, "checkpoint");
     BW_TRY(key_text(arena, &from->key, &message->key));
     *ret_message = message;

@@ -26,8 +26,7 @@ const struct bw_option bw_cmd_audit_checkpoint_options[] = {
 /* The anchor log's key is the log's own under another name: the region has one. */
 static bw_result check_anchor_key(const struct bw_note_key *anchor, const struct bw_note_key *log)
 {
-    BW_CHECK(anchor->type == log->type && bw_bytes_equal(bw_bytes_of(anchor->key, anchor->key_len), bw_bytes_of(log->key, log->key_len)),
-             BW_SIGNATURE_INVALID, "the region signs its anchor log with another key");
+    BW_CHECK(bw_note_key_is_same(anchor, log), BW_SIGNATURE_INVALID, "the region signs its anchor log with another key");
     return bw_success();
 }
 
@@ -206,7 +205,7 @@ static bw_result export_log(struct bw_cli *cli, const char *dir, const struct bw
     if (bw_ok(r))
         r = bw_buf_add(&key, bw_bytes_text("\n"));
     if (bw_ok(r))
-        r = bw_tlog_finish(writer, &head->checkpoint, head->note, bw_buf_bytes(&key));
+        r = bw_tlog_finish(writer, &head->checkpoint, head->note, bw_buf_bytes(&key), head->keys);
     bw_buf_clear(&key);
     return r;
 }
@@ -221,7 +220,8 @@ bw_result bw_cmd_audit_export(struct bw_cli *cli)
     cli->about[0] = '\0';
     BW_TRY(get_head(cli, NULL, &head));
     head.note.data = bw_arena_copy(&cli->arena, head.note);
-    BW_CHECK(head.note.data != NULL, BW_NO_MEMORY, "checkpoint");
+    head.keys.data = bw_arena_copy(&cli->arena, head.keys);
+    BW_CHECK(head.note.data != NULL && head.keys.data != NULL, BW_NO_MEMORY, "checkpoint");
     BW_TRY(export_log(cli, dir, &head));
     return bw_file_write(cli, STDOUT_FILENO, "standard output", head.note);
 }

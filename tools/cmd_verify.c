@@ -56,34 +56,19 @@ static bw_result take_keys(struct bw_cli *cli, struct keys *keys)
     return bw_success();
 }
 
-static bw_result take_last(struct bw_cli *cli, const struct keys *keys, struct bw_checkpoint *last, const struct bw_checkpoint **ret_last)
-{
-    const char     *path    = bw_args_text(&cli->args, "last");
-    BW_AUTO(secret) content = NULL;
-    bw_bytes        text;
-
-    *ret_last = NULL;
-    if (path == NULL)
-        return bw_success();
-    BW_TRY(bw_file_load(cli, path, BW_NOTE_MAX, &content));
-    bw_cli_about(cli, "%s", path);
-    BW_TRY(bw_note_verify(bw_bytes_of(bw_secret_reveal(content), bw_secret_len(content)), keys->at, keys->count, &text));
-    BW_TRY(bw_checkpoint_parse(text, last));
-    cli->about[0] = '\0';
-    *ret_last = last;
-    return bw_success();
-}
-
 /* ---- verifying ---- */
 
 static bw_result verify_dir(struct bw_cli *cli, const char *dir, const struct keys *keys)
 {
-    const struct bw_checkpoint *older;
-    struct bw_checkpoint        last, checkpoint;
-    struct bw_verify_fault      fault;
+    const char            *last  = bw_args_text(&cli->args, "last");
+    BW_AUTO(secret)        older = NULL;
+    struct bw_checkpoint   checkpoint;
+    struct bw_verify_fault fault;
 
-    BW_TRY(take_last(cli, keys, &last, &older));
-    bw_result r = bw_verify_dir(dir, keys->at, keys->count, older, &fault, &checkpoint);
+    if (last != NULL)
+        BW_TRY(bw_file_load(cli, last, BW_NOTE_MAX, &older));
+    const bw_bytes note = older != NULL ? bw_bytes_of(bw_secret_reveal(older), bw_secret_len(older)) : bw_bytes_of(NULL, 0);
+    bw_result r = bw_verify_dir(dir, keys->at, keys->count, older != NULL ? &note : NULL, &fault, &checkpoint);
     if (!bw_ok(r) && fault.has_index)
         bw_cli_about(cli, "record %" PRIu64 ": %s", fault.index, fault.file);
     else if (!bw_ok(r))

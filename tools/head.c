@@ -5,8 +5,28 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "succession.h"
 
 enum { PATH_ROOM = 4096 };
+
+/* Whether the one that signs is the one that is known, or was vouched for by it. */
+static bw_result check_key(const struct bw_head *head, const char *known_key)
+{
+    struct bw_succession succession;
+    struct bw_checkpoint again;
+    struct bw_note_key   known;
+
+    BW_TRY(bw_succession_read(head->keys, &succession));
+    BW_CHECK(succession.count == 0 || bw_note_key_is_same(bw_succession_last(&succession), &head->key), BW_SIGNATURE_INVALID,
+             "the region signs with another key than its keys lead to");
+    if (known_key != NULL) {
+        BW_CHECK(bw_ok(bw_note_key_parse(bw_bytes_text(known_key), &known)), BW_SIGNATURE_INVALID, "the region signs with another key than the one given");
+        bool led = bw_ok(bw_succession_trust(&succession, &known, 1));
+        BW_CHECK(led || (succession.count == 0 && strcmp(known.name, head->key.name) == 0 && bw_note_key_is_same(&known, &head->key)),
+                 BW_SIGNATURE_INVALID, "the region signs with another key than the one given");
+    }
+    return succession.count > 0 ? bw_succession_verify(&succession, head->note, &again) : bw_success();
+}
 
 bw_result bw_head_read(const Bailiwick__V1__Checkpoint *message, const char *known_key, struct bw_head *ret_head)
 {
@@ -14,9 +34,10 @@ bw_result bw_head_read(const Bailiwick__V1__Checkpoint *message, const char *kno
     bw_bytes       text;
 
     BW_CHECK(message != NULL, BW_PROTOCOL_BROKEN, "the reply holds no checkpoint");
-    BW_CHECK(known_key == NULL || strcmp(known_key, message->key) == 0, BW_SIGNATURE_INVALID, "the region signs with another key than the one given");
     BW_TRY(bw_note_key_parse(bw_bytes_text(message->key), &head.key));
     head.note = bw_wire_bytes(message->note);
+    head.keys = bw_wire_bytes(message->keys);
+    BW_TRY(check_key(&head, known_key));
     BW_TRY(bw_note_verify(head.note, &head.key, 1, &text));
     BW_TRY(bw_checkpoint_parse(text, &head.checkpoint));
     BW_CHECK(strcmp(head.checkpoint.origin, head.key.name) == 0, BW_SIGNATURE_INVALID, "a checkpoint of another log than its key is of");

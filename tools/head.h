@@ -6,9 +6,9 @@
 #include "cli.h"
 #include "note.h"
 
-struct bw_head { struct bw_checkpoint checkpoint; struct bw_note_key key; bw_bytes note; /* borrowed from the reply */ };
+struct bw_head { struct bw_checkpoint checkpoint; struct bw_note_key key; bw_bytes note, keys; /* borrowed from the reply */ };
 
-/* known_key: the one that the caller knows the region by; NULL: the region's word is taken for it. */
+/* known_key: the one that the caller knows the region by, or one that led to it; NULL: the region's word is taken for it. */
 bw_result bw_head_read(const Bailiwick__V1__Checkpoint *message, const char *known_key, struct bw_head *ret_head);
 
 bw_result bw_head_read_proof(ProtobufCBinaryData *hashes, size_t count, struct bw_proof *ret_proof);

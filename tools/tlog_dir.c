@@ -187,7 +187,7 @@ bw_result bw_tlog_write(struct bw_tlog_writer *writer, bw_bytes entry, bw_bytes 
     return add_hash(writer, hash);
 }
 
-bw_result bw_tlog_finish(struct bw_tlog_writer *writer, const struct bw_checkpoint *checkpoint, bw_bytes note, bw_bytes key)
+bw_result bw_tlog_finish(struct bw_tlog_writer *writer, const struct bw_checkpoint *checkpoint, bw_bytes note, bw_bytes key, bw_bytes keys)
 {
     bw_hash root;
 
@@ -199,5 +199,7 @@ bw_result bw_tlog_finish(struct bw_tlog_writer *writer, const struct bw_checkpoi
     BW_TRY(bw_frontier_root(&writer->frontier, writer->hasher, &root));
     BW_CHECK(writer->frontier.size == checkpoint->size && bw_hash_equal(&root, &checkpoint->root), BW_DATA_INVALID, "the checkpoint is not of these records");
     BW_TRY(write_named(writer->dir, "key", key));
+    if (keys.len > 0)
+        BW_TRY(write_named(writer->dir, "keys", keys));
     return write_named(writer->dir, "checkpoint", note);
 }

@@ -1,5 +1,5 @@
 /* A log as a directory: c2sp.org/tlog-tiles (checkpoint, tile/<level>/<n>, tile/entries/<n>), and beside it what the entries
- * commit to (disclosures/<n>) and the key that verifies the checkpoint (key). AUDIT_FORMAT.md has the bytes. */
+ * commit to (disclosures/<n>), the key that verifies the checkpoint (key), and the notes that lead to it (keys). AUDIT_FORMAT.md has the bytes. */
 #ifndef BW_TOOLS_TLOG_DIR_H
 #define BW_TOOLS_TLOG_DIR_H
 
@@ -20,8 +20,8 @@ BW_DEFINE_AUTO(tlog_writer)
 /* The next record: its entry (112 bytes), and its classes as they are hashed. BW_BAD_ARGUMENT: it cannot be written there. */
 bw_result bw_tlog_write(struct bw_tlog_writer *writer, bw_bytes entry, bw_bytes essential, bw_bytes who, bw_bytes context);
 
-/* What is left, then the key, then the checkpoint: a directory without one is not finished. BW_DATA_INVALID: the checkpoint
+/* What is left, then the key and what leads to it (succession.h; empty: it is the log's first), then the checkpoint: a directory without one is not finished. BW_DATA_INVALID: the checkpoint
  * is not of what was written. */
-bw_result bw_tlog_finish(struct bw_tlog_writer *writer, const struct bw_checkpoint *checkpoint, bw_bytes note, bw_bytes key);
+bw_result bw_tlog_finish(struct bw_tlog_writer *writer, const struct bw_checkpoint *checkpoint, bw_bytes note, bw_bytes key, bw_bytes keys);
 
 #endif

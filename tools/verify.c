@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "succession.h"
+
 enum {
     CLASS_MAX       = UINT16_MAX,
     BUNDLE_MAX      = BW_TLOG_WIDTH * (2 + BW_AUDIT_ENTRY_LEN),
@@ -20,7 +22,9 @@ struct level { uint64_t number; size_t count; bw_hash hashes[BW_TLOG_WIDTH]; };
 
 struct replay {
     const char                 *dir;
-    const struct bw_checkpoint *older;
+    const struct bw_checkpoint *older;                      /* NULL: none is known */
+    struct bw_checkpoint        older_one;
+    struct bw_succession        succession;
     struct bw_verify_fault     *fault;
     struct bw_hasher           *hasher;
     struct bw_frontier          frontier;
@@ -117,6 +121,22 @@ static bw_result check_older(struct replay *replay)
     return bw_success();
 }
 
+/* What a key ended with, its next goes on from: whoever has that one alone cannot sign another past. */
+static bw_result check_handed_over(struct replay *replay)
+{
+    const struct bw_succession *succession = &replay->succession;
+    bw_hash root;
+
+    for (size_t i = 0; i + 1 < succession->count; i++) {
+        if (succession->until[i].size != replay->frontier.size)
+            continue;
+        BW_TRY(bw_frontier_root(&replay->frontier, replay->hasher, &root));
+        (void)snprintf(replay->fault->file, sizeof replay->fault->file, "%s/keys", replay->dir);
+        BW_CHECK(bw_hash_equal(&root, &succession->until[i].root), BW_DATA_INVALID, "this log is not the one that a key before handed over: keep it as evidence");
+    }
+    return check_older(replay);
+}
+
 /* What is left of the bundle's files; a record takes its share of each. */
 struct bundle { struct bw_reader entries, disclosures, leaves; };
 
@@ -137,7 +157,7 @@ static bw_result replay_record(struct replay *replay, uint64_t index, struct bun
         return bad_record(replay, index, "tile/0", bw_fail(BW_DATA_INVALID, "an entry and its leaf in the tree differ"));
     replay->levels[0].hashes[index % BW_TLOG_WIDTH] = hash;
     BW_TRY(bw_frontier_add(&replay->frontier, replay->hasher, &hash));
-    return check_older(replay);
+    return check_handed_over(replay);
 }
 
 static bw_result read_bundle(struct replay *replay, size_t width)
@@ -218,7 +238,7 @@ static bw_result replay_all(struct replay *replay, const struct bw_checkpoint *c
 {
     bw_hash root;
 
-    BW_TRY(check_older(replay)); /* of size 0 */
+    BW_TRY(check_handed_over(replay)); /* of size 0 */
     for (uint64_t left = checkpoint->size; left > 0;) {
         size_t width = left < BW_TLOG_WIDTH ? (size_t)left : BW_TLOG_WIDTH;
         BW_TRY(replay_bundle(replay, width));
@@ -249,6 +269,28 @@ static bw_result check_note(bw_bytes note, const struct bw_note_key *keys, size_
     return bw_fail(BW_SIGNATURE_INVALID, "a checkpoint of another log than the key is of");
 }
 
+/* One key of many, or of those that the log had in turn. */
+static bw_result check_signed(const struct replay *replay, bw_bytes note, const struct bw_note_key *keys, size_t key_count, struct bw_checkpoint *ret_checkpoint)
+{
+    if (replay->succession.count > 0)
+        return bw_succession_verify(&replay->succession, note, ret_checkpoint);
+    return check_note(note, keys, key_count, ret_checkpoint);
+}
+
+static bw_result load_keys(struct replay *replay, const struct bw_note_key *keys, size_t key_count)
+{
+    char path[BW_TLOG_PATH_MAX];
+    int  len = snprintf(path, sizeof path, "%s/keys", replay->dir);
+
+    BW_CHECK(len > 0 && (size_t)len < sizeof path, BW_TOO_LARGE, "the directory's name is too long");
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return bw_success();
+    BW_TRY(read_file(replay->fault, path, BW_SUCCESSION_TEXT_MAX, &replay->tile));
+    BW_TRY(bw_succession_read(bw_buf_bytes(&replay->tile), &replay->succession));
+    BW_CHECK(replay->succession.count > 0, BW_DATA_INVALID, "there are no keys in it");
+    return bw_succession_trust(&replay->succession, keys, key_count);
+}
+
 static bw_result load_checkpoint(struct replay *replay, const struct bw_note_key *keys, size_t key_count, struct bw_checkpoint *ret_checkpoint)
 {
     char path[BW_TLOG_PATH_MAX];
@@ -256,24 +298,34 @@ static bw_result load_checkpoint(struct replay *replay, const struct bw_note_key
 
     BW_CHECK(len > 0 && (size_t)len < sizeof path, BW_TOO_LARGE, "the directory's name is too long");
     BW_TRY(read_file(replay->fault, path, BW_NOTE_MAX, &replay->tile));
-    return check_note(bw_buf_bytes(&replay->tile), keys, key_count, ret_checkpoint);
+    return check_signed(replay, bw_buf_bytes(&replay->tile), keys, key_count, ret_checkpoint);
 }
 
-static bw_result verify(struct replay *replay, const struct bw_note_key *keys, size_t key_count, struct bw_checkpoint *ret_checkpoint)
+static bw_result take_older(struct replay *replay, bw_bytes note, const struct bw_note_key *keys, size_t key_count, const struct bw_checkpoint *checkpoint)
+{
+    (void)snprintf(replay->fault->file, sizeof replay->fault->file, "the older checkpoint");
+    BW_TRY(check_signed(replay, note, keys, key_count, &replay->older_one));
+    replay->older = &replay->older_one;
+    BW_CHECK(strcmp(replay->older->origin, checkpoint->origin) == 0 && replay->older->size <= checkpoint->size, BW_DATA_INVALID,
+             "the older checkpoint is of another log, or of a longer one: keep both as evidence");
+    return bw_success();
+}
+
+static bw_result verify(struct replay *replay, const struct bw_note_key *keys, size_t key_count, const bw_bytes *older, struct bw_checkpoint *ret_checkpoint)
 {
     struct bw_checkpoint checkpoint;
 
     BW_TRY(bw_hasher_new(&replay->hasher));
+    BW_TRY(load_keys(replay, keys, key_count));
     BW_TRY(load_checkpoint(replay, keys, key_count, &checkpoint));
-    if (replay->older != NULL)
-        BW_CHECK(strcmp(replay->older->origin, checkpoint.origin) == 0 && replay->older->size <= checkpoint.size, BW_DATA_INVALID,
-                 "the older checkpoint is of another log, or of a longer one: keep both as evidence");
+    if (older != NULL)
+        BW_TRY(take_older(replay, *older, keys, key_count, &checkpoint));
     BW_TRY(replay_all(replay, &checkpoint));
     *ret_checkpoint = checkpoint;
     return bw_success();
 }
 
-bw_result bw_verify_dir(const char *dir, const struct bw_note_key *keys, size_t key_count, const struct bw_checkpoint *older,
+bw_result bw_verify_dir(const char *dir, const struct bw_note_key *keys, size_t key_count, const bw_bytes *older,
                         struct bw_verify_fault *fault, struct bw_checkpoint *ret_checkpoint)
 {
     struct replay *replay = calloc(1, sizeof *replay);
@@ -281,9 +333,8 @@ bw_result bw_verify_dir(const char *dir, const struct bw_note_key *keys, size_t 
     *fault = (struct bw_verify_fault){ 0 };
     BW_CHECK(replay != NULL, BW_NO_MEMORY, "replay");
     replay->dir   = dir;
-    replay->older = older;
     replay->fault = fault;
-    bw_result r = verify(replay, keys, key_count, ret_checkpoint);
+    bw_result r = verify(replay, keys, key_count, older, ret_checkpoint);
     bw_hasher_free(replay->hasher);
     bw_buf_clear(&replay->entries);
     bw_buf_clear(&replay->disclosures);

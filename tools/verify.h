@@ -15,9 +15,11 @@ struct bw_verify_fault {
 };
 
 /* A whole directory (tlog_dir.h), replayed: every record's entry, commitments and leaf, every tile, the root, the signature;
- * and that it goes on from an older checkpoint, when that is not NULL. keys: what may have signed it.
+ * and that it goes on from an older checkpoint, a note, when that is not NULL. keys: what may have signed them, or a key that
+ * led to the one that did, by the notes beside the log (succession.h); what a key handed over to the next is held against the
+ * records too.
  * BW_SIGNATURE_INVALID: not signed by these; BW_DATA_INVALID: not what was signed; *fault tells where. */
-bw_result bw_verify_dir(const char *dir, const struct bw_note_key *keys, size_t key_count, const struct bw_checkpoint *older,
+bw_result bw_verify_dir(const char *dir, const struct bw_note_key *keys, size_t key_count, const bw_bytes *older,
                         struct bw_verify_fault *fault, struct bw_checkpoint *ret_checkpoint);
 
 /* One record's proof, as text (c2sp.org/tlog-proof; its extra data is the record's three classes, each with its length in

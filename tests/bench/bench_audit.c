@@ -250,7 +250,7 @@ static void export_all(unsigned long count, const char *dir, const struct bw_aud
         bw_arena_clear(&arena);
     }
     check(bw_note_key_print(&checkpoint->key, &key));
-    check(bw_tlog_finish(writer, &checkpoint->checkpoint, checkpoint->note, bw_buf_bytes(&key)));
+    check(bw_tlog_finish(writer, &checkpoint->checkpoint, checkpoint->note, bw_buf_bytes(&key), checkpoint->keys));
     bw_buf_clear(&key);
     bw_hasher_free(hasher);
     bw_tlog_writer_free(writer);

@@ -1,4 +1,4 @@
-/* A log's signer without an HSM: an Ed25519 key that is the same in every run. */
+/* A log's signer without an HSM: Ed25519 keys that are the same in every run. */
 #ifndef BW_TESTS_SOFT_SIGNER_H
 #define BW_TESTS_SOFT_SIGNER_H
 
@@ -6,8 +6,9 @@
 
 #include "note.h"
 
-struct soft_signer { struct bw_note_signer signer; atomic_bool broken; /* signs nothing */ atomic_uint signatures; };
+struct soft_signer { struct bw_note_signer signer; uint8_t seed[32]; atomic_bool broken; /* signs nothing */ atomic_uint signatures; };
 
 void soft_signer_make(struct soft_signer *soft); /* ends the program when libcrypto cannot */
+void soft_signer_make_numbered(struct soft_signer *soft, uint8_t number); /* 0: that one; else others */
 
 #endif

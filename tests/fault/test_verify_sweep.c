@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fake/soft_signer.h"
+#include "succession.h"
 #include "verify.h"
 
 enum { FEW = 5, MANY = 260, CLASS_ROOM = 64 }; /* MANY: two bundles, and a tile above */
@@ -29,6 +30,8 @@ struct sample {
 static struct bw_hasher  *hasher;
 static struct soft_signer soft;
 static struct bw_note_key key;
+static struct soft_signer next;      /* the key that took the other's place */
+static struct bw_note_key next_key;
 static char               dir[] = "/dev/shm/bw-sweep-XXXXXX"; /* written to thousands of times */
 static struct sample      samples[MANY + 1]; /* one more than is signed */
 static unsigned           tried;
@@ -67,18 +70,27 @@ static void make_samples(size_t count)
     }
 }
 
+static void sign_head_by(const struct soft_signer *by, const struct bw_checkpoint *checkpoint, struct bw_buf *ret_note)
+{
+    struct bw_buf text = { 0 };
+
+    ret_note->len = 0;
+    check_ok(bw_checkpoint_print(checkpoint, &text));
+    check_ok(bw_note_sign(bw_buf_bytes(&text), &by->signer, ret_note));
+    bw_buf_clear(&text);
+}
+
+static void sign_head(const struct bw_checkpoint *checkpoint, struct bw_buf *ret_note) { sign_head_by(&soft, checkpoint, ret_note); }
+
 static void make_head(size_t count, struct bw_checkpoint *ret_checkpoint, struct bw_buf *ret_note)
 {
     struct bw_frontier frontier = { 0 };
-    struct bw_buf      text     = { 0 };
 
     *ret_checkpoint = (struct bw_checkpoint){ .origin = "eu.example/audit/t/sample", .size = count };
     for (size_t i = 0; i < count; i++)
         check_ok(bw_frontier_add(&frontier, hasher, &samples[i].leaf));
     check_ok(bw_frontier_root(&frontier, hasher, &ret_checkpoint->root));
-    check_ok(bw_checkpoint_print(ret_checkpoint, &text));
-    check_ok(bw_note_sign(bw_buf_bytes(&text), &soft.signer, ret_note));
-    bw_buf_clear(&text);
+    sign_head(ret_checkpoint, ret_note);
 }
 
 static int remove_one(const char *path, const struct stat *file, int type, struct FTW *walk)
@@ -99,7 +111,7 @@ static void export_samples(size_t count)
     check_ok(bw_tlog_writer_new(dir, &writer));
     for (size_t i = 0; i < count; i++)
         check_ok(bw_tlog_write(writer, bw_bytes_of(samples[i].entry, sizeof samples[i].entry), class_of(&samples[i], 0), class_of(&samples[i], 1), class_of(&samples[i], 2)));
-    check_ok(bw_tlog_finish(writer, &checkpoint, bw_buf_bytes(&note), bw_bytes_text("unused")));
+    check_ok(bw_tlog_finish(writer, &checkpoint, bw_buf_bytes(&note), bw_bytes_text("unused"), bw_bytes_of(NULL, 0)));
     bw_tlog_writer_free(writer);
     bw_buf_clear(&note);
 }
@@ -325,19 +337,83 @@ static void it_goes_on_from_older_checkpoints_alone(void **state)
     struct bw_verify_fault fault;
     struct bw_checkpoint   older, checkpoint;
     struct bw_buf          note = { 0 };
+    bw_bytes               given;
 
     (void)state;
     export_samples(MANY);
     for (size_t size = 0; size <= MANY; size += 13) {
         make_head(size, &older, &note);
-        check_ok(bw_verify_dir(dir, &key, 1, &older, &fault, &checkpoint));
+        given = bw_buf_bytes(&note);
+        check_ok(bw_verify_dir(dir, &key, 1, &given, &fault, &checkpoint));
         older.root.bytes[7] ^= 1;
-        assert_int_equal(bw_verify_dir(dir, &key, 1, &older, &fault, &checkpoint).code, BW_DATA_INVALID);
-        note.len = 0;
+        sign_head(&older, &note);
+        given = bw_buf_bytes(&note);
+        assert_int_equal(bw_verify_dir(dir, &key, 1, &given, &fault, &checkpoint).code, BW_DATA_INVALID);
     }
     make_head(MANY + 1, &older, &note);
-    assert_int_equal(bw_verify_dir(dir, &key, 1, &older, &fault, &checkpoint).code, BW_DATA_INVALID);
+    given = bw_buf_bytes(&note);
+    assert_int_equal(bw_verify_dir(dir, &key, 1, &given, &fault, &checkpoint).code, BW_DATA_INVALID);
     bw_buf_clear(&note);
+}
+
+/* ---- another key took over ---- */
+
+enum { HANDED_OVER = 100 }; /* records */
+
+/* The key is replaced at that size. another_past: what the old key ended with is not what the records are now, as when who has
+ * the new key alone rewrites what is older and signs it again. */
+static void hand_over(bool another_past, const struct soft_signer *by)
+{
+    struct bw_checkpoint last, now;
+    struct bw_buf        note = { 0 }, keys = { 0 };
+
+    make_head(HANDED_OVER, &last, &note);
+    last.root.bytes[0] ^= another_past;
+    check_ok(bw_succession_add(&last, 1, &soft.signer, &next.signer.key, &keys));
+    make_head(MANY, &now, &note);
+    sign_head_by(by, &now, &note);
+    put_file("keys", &keys);
+    put_file("checkpoint", &note);
+    bw_buf_clear(&note);
+    bw_buf_clear(&keys);
+}
+
+static const struct { const char *what; bool another_past; const struct soft_signer *by; const struct bw_note_key *known; enum bw_code code; } turns[] = {
+    { "the next key goes on, for who knows the first",       false, &next, &key,      BW_OK                },
+    { "and for who knows it",                                false, &next, &next_key, BW_OK                },
+    { "an old range signed again by the next key",           true,  &next, &key,      BW_DATA_INVALID      },
+    { "for who knows the next key alone",                    true,  &next, &next_key, BW_OK                },
+    { "the retired key signs on",                            false, &soft, &key,      BW_SIGNATURE_INVALID },
+};
+
+static void a_key_signs_in_its_turn_what_was_handed_over(void **state)
+{
+    struct bw_verify_fault fault;
+    struct bw_checkpoint   checkpoint;
+
+    (void)state;
+    export_samples(MANY);
+    for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+        print_message("%s\n", turns[i].what);
+        hand_over(turns[i].another_past, turns[i].by);
+        assert_int_equal(bw_verify_dir(dir, turns[i].known, 1, NULL, &fault, &checkpoint).code, turns[i].code);
+    }
+}
+
+static void no_bit_of_the_keys_can_be_flipped(void **state)
+{
+    static struct file file;
+
+    (void)state;
+    export_samples(MANY);
+    hand_over(false, &next);
+    load(&file, "keys");
+    for (size_t bit = 0; bit < 8 * file.len; bit++) {
+        file.content[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        store(&file);
+        expect_fault("keys", bit, NO_INDEX);
+        file.content[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
 }
 
 /* ---- one record's proof ---- */
@@ -419,7 +495,10 @@ static int start(void **state)
     (void)state;
     soft_signer_make(&soft);
     check_ok(bw_note_key_make("eu.example/audit/t/sample", BW_NOTE_ED25519, bw_bytes_of(soft.signer.key.key, soft.signer.key.key_len), &key));
+    soft_signer_make_numbered(&next, 1);
+    check_ok(bw_note_key_make("eu.example/audit/t/sample", BW_NOTE_ED25519, bw_bytes_of(next.signer.key.key, next.signer.key.key_len), &next_key));
     soft.signer.key = key;
+    next.signer.key = next_key;
     return mkdtemp(dir) != NULL && bw_ok(bw_hasher_new(&hasher)) ? 0 : 1;
 }
 
@@ -440,6 +519,8 @@ int main(void)
         cmocka_unit_test(every_change_of_records_is_found),
         cmocka_unit_test(a_record_rewritten_all_through_is_found),
         cmocka_unit_test(it_goes_on_from_older_checkpoints_alone),
+        cmocka_unit_test(a_key_signs_in_its_turn_what_was_handed_over),
+        cmocka_unit_test(no_bit_of_the_keys_can_be_flipped),
         cmocka_unit_test(no_changed_byte_of_a_proof_is_believed),
         cmocka_unit_test(absurd_sizes_are_refused),
     };

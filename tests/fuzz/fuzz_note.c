@@ -1,10 +1,10 @@
-/* Notes, keys and checkpoints from wherever a verifier got them. What is read prints as it was, and what nobody signed does
+/* Notes, keys, checkpoints and the notes on a log's keys from wherever a verifier got them. What is read prints as it was, and what nobody signed does
  * not verify. */
 #undef NDEBUG
 #include <assert.h>
 #include <string.h>
 
-#include "note.h"
+#include "succession.h"
 
 static void check_key(bw_bytes bytes)
 {
@@ -40,6 +40,17 @@ static void check_base64(bw_bytes bytes)
     bw_buf_clear(&text);
 }
 
+static void check_succession(bw_bytes bytes)
+{
+    struct bw_succession succession;
+
+    if (!bw_ok(bw_succession_read(bytes, &succession)) || bytes.len == 0)
+        return;
+    assert(succession.count >= 2 && succession.count <= BW_SUCCESSION_MAX + 1);
+    for (size_t i = 1; i + 1 < succession.count; i++)
+        assert(succession.until[i].size >= succession.until[i - 1].size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -52,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(!bw_ok(bw_note_verify(bytes, &key, 1, &text)));
     check_key(bytes);
     check_checkpoint(bytes);
+    check_succession(bytes);
     check_base64(bytes);
     return 0;
 }

@@ -15,11 +15,14 @@
 
 #include "fake/audit_case.h"
 #include "fake/soft_signer.h"
+#include "method.h"
+#include "rotate_log_key.h"
+#include "succession.h"
 
 enum { NO_EPOCH_MS = 2000000000, EPOCH_MS = 100 }; /* the first is weeks, so that no signature but the first one's is an epoch's */
 
 static struct audit_case  at;
-static struct soft_signer soft;
+static struct soft_signer soft, next; /* next: key 1 */
 static struct bw_hasher  *hasher;
 static uint32_t           log_nr;
 
@@ -102,6 +105,7 @@ static int make(void **state)
     alarm_code = BW_OK;
     clock_shift_s = 0;
     soft_signer_make(&soft);
+    soft_signer_make_numbered(&next, 1);
     at = (struct audit_case){ .signer = &soft.signer, .alarm = take_alarm, .epoch_ms = NO_EPOCH_MS };
     audit_case_make(&at);
     log_nr = audit_case_log(&at, "acme");
@@ -391,6 +395,157 @@ static void of_two_daemons_on_copies_one_signs(void **state)
     audit_case_remove(&copy);
 }
 
+/* ---- another key ---- */
+
+static void rotate(void) { check_ok(bw_audit_rotate_key(at.audit, "n1", &next.signer, 1)); }
+
+static uint32_t key_number(void)
+{
+    const struct bw_audit_options options = audit_case_options(&at);
+    uint32_t number;
+
+    check_ok(bw_audit_key_number(&options, &number));
+    return number;
+}
+
+/* By which key, and that the keys lead from the first one to it. */
+static const struct bw_note_signer *signer_of(uint32_t log, uint64_t size)
+{
+    struct bw_arena            arena = { 0 };
+    struct bw_audit_checkpoint got;
+    struct bw_succession       keys;
+    struct bw_checkpoint       again;
+    bw_bytes                   text;
+
+    check_ok(bw_audit_checkpoint(at.audit, log, size, &arena, &got));
+    check_ok(bw_note_verify(got.note, &got.key, 1, &text));
+    check_ok(bw_succession_read(got.keys, &keys));
+    if (keys.count > 0) {
+        assert_true(bw_note_key_is_same(&keys.keys[0], &soft.signer.key));
+        check_ok(bw_succession_verify(&keys, got.note, &again));
+    }
+    bool by_next = bw_note_key_is_same(&got.key, &next.signer.key);
+    assert_true(by_next || bw_note_key_is_same(&got.key, &soft.signer.key));
+    assert_int_equal(keys.count, by_next ? 2 : 0);
+    bw_arena_clear(&arena);
+    return by_next ? &next.signer : &soft.signer;
+}
+
+static void the_next_key_goes_on_from_where_the_one_before_ended(void **state)
+{
+    (void)state;
+    write_records(5);
+    struct bw_checkpoint before = checkpoint_of(5, NULL, 0);
+    assert_ptr_equal(signer_of(log_nr, 5), &soft.signer);
+    rotate();
+    assert_ptr_equal(signer_of(log_nr, 5), &next.signer); /* the same tree, signed anew */
+    assert_ptr_equal(signer_of(0, 2), &next.signer);
+    write_records(3);
+    assert_ptr_equal(signer_of(log_nr, 8), &next.signer);
+    struct bw_checkpoint after = checkpoint_of(8, NULL, 0);
+    struct bw_proof      proof;
+    check_ok(bw_audit_prove_consistency(at.audit, log_nr, before.size, after.size, &proof));
+    check_ok(bw_merkle_check_consistency(hasher, before.size, &before.root, after.size, &after.root, &proof));
+
+    unsigned signatures = soft.signatures;
+    audit_case_close(&at);
+    assert_int_equal(key_number(), 1);
+    at.signer = &next.signer;
+    audit_case_open(&at);
+    assert_ptr_equal(signer_of(log_nr, 8), &next.signer);
+    assert_int_equal(soft.signatures, signatures);
+    assert_int_equal(alarms, 0);
+}
+
+static void a_log_made_later_begins_with_the_key_of_its_day(void **state)
+{
+    struct bw_arena            arena = { 0 };
+    struct bw_audit_checkpoint got;
+
+    (void)state;
+    rotate();
+    uint32_t log = audit_case_log(&at, "late");
+    struct bw_record record = audit_case_record(log, 1);
+    (void)audit_case_write(&at, &record);
+    check_ok(bw_audit_checkpoint(at.audit, log, 1, &arena, &got));
+    assert_int_equal(got.keys.len, 0);
+    assert_true(bw_note_key_is_same(&got.key, &next.signer.key));
+    bw_arena_clear(&arena);
+}
+
+/* What an open log shall not be opened with, after a rotation. */
+static void keep_old_key(void)    { at.signer = &soft.signer; }
+static void guard_before(void)    { shell("cp %s/copy-guard.db %s/audit-guard.db", at.dir); at.signer = &soft.signer; }
+static void forge_keys(void)      { change("audit-guard.db", "UPDATE signed SET keys = substr(keys, 1, length(keys) - 9) || x'41' || substr(keys, length(keys) - 7) WHERE size = 5"); }
+static void forget_keys(void)     { change("audit-guard.db", "UPDATE signed SET keys = x'' WHERE size = 5"); }
+static void forget_all(void)      { forget_keys(); change("audit-anchor.db", "UPDATE kept SET keys = x''"); at.signer = &soft.signer; }
+
+static const struct { const char *what; void (*happens)(void); enum bw_code code; } after_rotation[] = {
+    { "nothing",                                                leave_it,     BW_OK           },
+    { "the retired key signs on",                               keep_old_key, BW_LOG_POSITION },
+    { "the guard of before is put back, with the retired key",  guard_before, BW_LOG_POSITION },
+    { "a note on a key is forged",                              forge_keys,   BW_LOG_POSITION },
+    { "a log's keys are taken away",                            forget_keys,  BW_LOG_POSITION },
+    { "everywhere, and the retired key signs on",               forget_all,   BW_LOG_POSITION },
+};
+
+static void a_retired_key_does_not_come_back(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(after_rotation); i++) {
+        print_message("%s\n", after_rotation[i].what);
+        write_records(5);
+        (void)checkpoint_of(5, NULL, 0);
+        audit_case_close(&at);
+        shell("cp %s/audit-guard.db %s/copy-guard.db", at.dir);
+        audit_case_open(&at);
+        rotate();
+        (void)checkpoint_of(5, NULL, 0);
+        audit_case_close(&at);
+        at.signer = &next.signer;
+        after_rotation[i].happens();
+        assert_int_equal(reopen().code, after_rotation[i].code);
+        (void)drop(state);
+        (void)make(state);
+    }
+}
+
+/* A crash leaves an intent, and the guard with the switch or without it. */
+static void what_a_crash_left_open_is_closed_by_what_the_guard_tells(void **state)
+{
+    const struct bw_record intent = { .operation = BW_DEED_NR(RotateLogKey), .outcome = BW_OUTCOME_INTENT, .key_version = 1, .principal = "n1" };
+    uint64_t index;
+    bool     was_done;
+
+    (void)state;
+    check_ok(bw_audit_write(at.audit, &intent, &index));
+    check_ok(bw_audit_close_rotations(at.audit, "n1", 0, &was_done)); /* before the switch */
+    assert_false(was_done);
+    check_ok(bw_audit_write(at.audit, &intent, &index));
+    (void)signer_of(0, index + 1);
+    check_ok(bw_audit_succeed(at.audit, &next.signer, 1));
+    audit_case_close(&at);                                            /* after it */
+    at.signer = &next.signer;
+    audit_case_open(&at);
+    check_ok(bw_audit_close_rotations(at.audit, "n1", key_number(), &was_done));
+    assert_true(was_done);
+    check_ok(bw_audit_close_rotations(at.audit, "n1", key_number(), &was_done));
+    assert_false(was_done);
+}
+
+static void an_hsm_that_does_not_sign_leaves_the_key_as_it_was(void **state)
+{
+    (void)state;
+    write_records(2);
+    (void)checkpoint_of(2, NULL, 0);
+    (void)signer_of(0, 0);
+    soft.broken = true;
+    assert_int_equal(bw_audit_succeed(at.audit, &next.signer, 1).code, BW_HSM_UNAVAILABLE);
+    soft.broken = false;
+    assert_int_equal(key_number(), 0);
+    write_records(1);
+    assert_ptr_equal(signer_of(log_nr, 3), &soft.signer);
+}
+
 /* ---- the anchor log ---- */
 
 static struct bw_note_key key_of(uint32_t log)
@@ -514,6 +669,11 @@ int main(void)
         with_log(nothing_is_signed_while_the_clock_is_behind),
         with_log(a_log_that_is_not_what_was_signed_does_not_open),
         with_log(of_two_daemons_on_copies_one_signs),
+        with_log(the_next_key_goes_on_from_where_the_one_before_ended),
+        with_log(a_log_made_later_begins_with_the_key_of_its_day),
+        with_log(a_retired_key_does_not_come_back),
+        with_log(what_a_crash_left_open_is_closed_by_what_the_guard_tells),
+        with_log(an_hsm_that_does_not_sign_leaves_the_key_as_it_was),
         with_epochs(an_epoch_commits_to_every_log),
         with_epochs(epochs_go_on_while_nothing_happens),
         with_epochs(nobody_takes_anothers_slot_for_his),

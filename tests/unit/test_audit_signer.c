@@ -1,4 +1,4 @@
-/* The log key in a real SoftHSM: what it signs verifies, it does nothing else, and it is one key for good. */
+/* The log key in a real SoftHSM: what it signs verifies, it does nothing else, and of each number there is one key for good. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,31 +82,33 @@ static const struct { const char *label; CK_FUNCTION_LIST *functions; enum bw_no
     { "bw:ch", &without_eddsa, BW_NOTE_ECDSA_P256 },
 };
 
-static struct bw_note_key sign_and_verify(void)
+static struct bw_note_key sign_and_verify(uint32_t number)
 {
-    struct bw_note_signer signer;
-    struct bw_buf         note = { 0 };
-    bw_bytes              text;
+    struct bw_audit_signer signer;
+    struct bw_buf          note = { 0 };
+    bw_bytes               text;
 
-    check_ok(bw_audit_signer_of(token, "region.example", &signer));
-    check_ok(bw_note_sign(bw_bytes_text("region.example\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"), &signer, &note));
-    check_ok(bw_note_verify(bw_buf_bytes(&note), &signer.key, 1, &text));
+    check_ok(bw_audit_signer_of(token, "region.example", number, &signer));
+    check_ok(bw_note_sign(bw_bytes_text("region.example\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"), &signer.note, &note));
+    check_ok(bw_note_verify(bw_buf_bytes(&note), &signer.note.key, 1, &text));
     bw_buf_clear(&note);
-    return signer.key;
+    return signer.note.key;
 }
 
-static void it_signs_what_verifies_with_one_key_for_good(void **state)
+static void it_signs_what_verifies_with_one_key_of_a_number_for_good(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(hsms); i++) {
         CK_FUNCTION_LIST *functions = hsms[i].functions ? hsms[i].functions : real;
         open_hsm(functions, hsms[i].label, true);
-        struct bw_note_key first = sign_and_verify();
+        struct bw_note_key first = sign_and_verify(0), second = sign_and_verify(1);
         assert_int_equal(first.type, hsms[i].type);
         close_hsm();
         open_hsm(functions, hsms[i].label, false);
-        struct bw_note_key again = sign_and_verify();
+        struct bw_note_key again = sign_and_verify(0), next = sign_and_verify(1);
         assert_memory_equal(again.key, first.key, first.key_len);
+        assert_memory_equal(next.key, second.key, second.key_len);
+        assert_memory_not_equal(first.key, second.key, second.key_len);
         close_hsm();
     }
 }
@@ -148,14 +150,14 @@ static void it_never_leaves_and_does_nothing_but_sign(void **state)
         (void)real->C_FindObjectsFinal(session);
         (void)real->C_CloseSession(session);
     }
-    assert_int_equal(keys, 1); /* only of the token that is logged into */
+    assert_int_equal(keys, 2); /* only of the token that is logged into */
     close_hsm();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_signs_what_verifies_with_one_key_for_good),
+        cmocka_unit_test(it_signs_what_verifies_with_one_key_of_a_number_for_good),
         cmocka_unit_test(it_never_leaves_and_does_nothing_but_sign),
     };
     return cmocka_run_group_tests(tests, start, stop);
