@@ -116,6 +116,7 @@ static V1(SessionKeyTemplate) *put_template(const struct bw_session_key *key, st
     message->base.uses        = message->uses;
     message->base.extractable = key->extractable;
     message->base.release     = key->release;
+    message->base.spec        = (V1(KeySpec))key->spec; /* numbered alike */
     return &message->base;
 }
 
@@ -139,6 +140,8 @@ static bw_result take_sealed(const V1(SealedKey) *message, struct bw_sealed_key 
         .value  = bw_wire_bytes(message->value),
         .length = message->length,
         .check  = bw_wire_bytes(message->check),
+        .spec   = bw_spec_row((enum bw_spec)message->spec),
+        .public_key = bw_wire_bytes(message->public_key),
     };
     return bw_success();
 }

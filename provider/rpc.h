@@ -45,13 +45,16 @@ struct bw_session_key {
     unsigned    uses;        /* enum bw_use */
     bool        extractable; /* another key may wrap it */
     bool        release;     /* ask for the value itself */
+    enum bw_spec spec;       /* of a pair that is generated */
 };
 
 struct bw_sealed_key {
     bw_bytes sealed;
     bw_bytes value;   /* empty unless the region released it */
-    unsigned length;  /* bytes */
+    unsigned length;  /* bytes; of a private key as AES-KWP pads its PKCS#8 */
     bw_bytes check;   /* CKA_CHECK_VALUE */
+    const struct bw_spec_row *spec; /* of a private key; else NULL */
+    bw_bytes public_key;            /* of a private key, SubjectPublicKeyInfo; empty where the region cannot tell */
 };
 
 /* target  the key to wrap, or NULL: value is wrapped, which the application holds itself */

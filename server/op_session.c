@@ -94,7 +94,7 @@ static bw_result describe(struct bw_daemon *daemon, struct bw_job *job, struct b
 static bw_result generate(struct bw_token *token, const struct bw_mechanism_row *generator, const struct bw_spec_row *spec,
                           struct bw_session_key *what, struct bw_hsm_object **ret_object)
 {
-    BW_CHECK_AT(generator->key_type == what->key_type, BW_TEMPLATE_INVALID, "template.key_type", "not what the mechanism makes");
+    BW_CHECK_AT(generator->key_type == what->key_type, BW_MECHANISM_INVALID, "mechanism.type", "does not make keys of the type that the template has");
     if (!bw_session_key_is_private(what))
         return bw_hsm_generate_session(token, what, ret_object);
     BW_CHECK_AT(spec != NULL && spec->generator == generator->type, BW_TEMPLATE_INVALID, "template.spec", "not what the mechanism makes");
