@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bailiwick/v1/crypto.pb-c.h"
+#include "endpoint.h"
 #include "wire.h"
 
 /* Whether the request carries an id of its own: its first field, in all but Batch. */
@@ -40,9 +41,10 @@ static bool may_share(const struct bw_method *method, const ProtobufCMessage *re
     return true;
 }
 
-bw_result bw_call(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request,
-                  struct bw_arena *arena, ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal)
+bw_result bw_call_since(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request, int64_t began_ms,
+                        struct bw_arena *arena, ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal)
 {
+    int64_t deadline_ms = began_ms + bw_client_patience_ms(client);
     bw_bytes packed, reply;
     enum bw_cost cost;
 
@@ -51,11 +53,17 @@ bw_result bw_call(struct bw_client *client, const struct bw_method *method, cons
     /* By its id the server knows a repetition; what reads leaves no trace when it is asked twice. */
     bool retry = method->effect == BW_EFFECT_READS || is_named(request);
     if (may_share(method, request, packed.len, &cost))
-        BW_TRY(bw_client_call_shared(client, method->number, cost, packed, arena, &reply, ret_refusal));
+        BW_TRY(bw_client_call_shared(client, method->number, cost, packed, deadline_ms, arena, &reply, ret_refusal));
     else
-        BW_TRY(bw_client_call(client, method->path, packed, retry, arena, &reply, ret_refusal));
+        BW_TRY(bw_client_call_until(client, method->path, packed, retry, deadline_ms, arena, &reply, ret_refusal));
 
     bw_result unpacked = bw_wire_unpack(method->reply, reply, arena, ret_reply);
     BW_CHECK(unpacked.code != BW_BAD_ARGUMENT, BW_PROTOCOL_BROKEN, "the reply is not a message of its type");
     return unpacked;
+}
+
+bw_result bw_call(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request,
+                  struct bw_arena *arena, ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal)
+{
+    return bw_call_since(client, method, request, bw_now_ms(), arena, ret_reply, ret_refusal);
 }
