@@ -23,8 +23,9 @@ const struct bw_function *bw_function(enum bw_function_nr nr)
     return &functions[nr];
 }
 
-/* OpenSSL of the host may be configured to use us as its provider or engine; then what we ask of it comes back to us. */
-static _Thread_local bool thread_is_inside;
+/* OpenSSL of the host may be configured to use us as its provider or engine; then what we ask of it comes back to us.
+ * initial-exec: a byte of what each thread keeps for modules that are loaded late, so that its first call allocates nothing. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) bool thread_is_inside;
 
 bool bw_thread_is_inside(void)
 {

@@ -125,7 +125,7 @@ activate()
     rm "$DIR/pin-pipe"
     grep -q '"state":"ACTIVE"' "$DIR/activated"
     in_held app unwrap <"$DIR/held-envelope" | cmp - "$DIR/plain"
-    ! ps -e -o args= | grep -vF grep | grep -qF "$pin" || die "ps shows the PIN"
+    ! pgrep -f -- "$pin" >/dev/null || die "ps shows the PIN"
 }
 
 in_held ann tenant seal held --yes >/dev/null

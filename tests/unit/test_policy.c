@@ -92,7 +92,7 @@ static void one_rule_must_allow_all_of_it(void **state)
         assert_true(bw_ok(bw_region_parse(bw_bytes_text(cases[i].region), &caller.region)));
         struct bw_policy_question question = {
             .caller = &caller, .home = &home, .use = BW_USE_DECRYPT, .mechanism = bw_mechanism_row(CKM_AES_GCM), .purpose = cases[i].purpose,
-            .context = { &pair, cases[i].context ? 1 : 0 }, .release = cases[i].release, .now_us = INT64_C(1780272000000000),
+            .context = { .pairs = &pair, .count = cases[i].context ? 1 : 0 }, .release = cases[i].release, .now_us = INT64_C(1780272000000000),
         };
         bw_result r = bw_policy_decide(policy, &question, &rule);
         if (r.code != cases[i].code)
