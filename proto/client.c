@@ -195,10 +195,15 @@ bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes
     return r;
 }
 
-bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request,
+unsigned bw_client_patience_ms(const struct bw_client *client)
+{
+    return client->pool.deadline_ms;
+}
+
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request, int64_t deadline_ms,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    return bw_batcher_call(&client->batchers[cost], client, number, request, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
+    return bw_batcher_call(&client->batchers[cost], client, number, request, deadline_ms, arena, ret_reply, ret_refusal);
 }
 
 /* ---- the passphrase ---- */

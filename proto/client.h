@@ -81,6 +81,9 @@ struct bw_refusal {
 bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes request, bool retry,
                          struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
 
+/* How long a call may take, with its retries: the client's own deadline. */
+unsigned bw_client_patience_ms(const struct bw_client *client);
+
 /* The same, until then and no longer, whatever the client's own deadline is. Milliseconds of CLOCK_MONOTONIC. */
 bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
                                struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
@@ -92,9 +95,9 @@ typedef bw_result (*bw_client_each_fn)(void *self, bw_bytes message);
 bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes request, unsigned quiet_ms,
                             bw_client_each_fn each, void *self, struct bw_refusal *ret_refusal);
 
-/* The same as bw_client_call, in one message with what others of the same cost ask at that moment (batch.h).
+/* The same as bw_client_call_until, in one message with what others of the same cost ask at that moment (batch.h).
  * number     of the method, one that Crypto.Batch carries; the request has its request id */
-bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request,
+bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request, int64_t deadline_ms,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
 
 /* For doctor and tests. */

@@ -48,4 +48,8 @@ bw_result bw_wire_result(const struct bw_refusal *refusal);
 bw_result bw_call(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request,
                   struct bw_arena *arena, ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal);
 
+/* The same, with a deadline that counts from then on: one for all that a caller asks in a row. On bw_now_ms's clock. */
+bw_result bw_call_since(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request, int64_t began_ms,
+                        struct bw_arena *arena, ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal);
+
 #endif

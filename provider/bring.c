@@ -9,6 +9,7 @@
 #include "local.h"
 #include "object.h"
 #include "pkcs8.h"
+#include "sealed.h"
 #include "slot.h"
 #include "token.h"
 
@@ -130,8 +131,10 @@ static bw_result take(struct bw_session *session, struct brought *b, struct bw_t
 {
     BW_TRY(take_open_part(b, given));
     CK_KEY_TYPE type = bw_attributes_ulong(&b->attributes, CKA_KEY_TYPE);
-    BW_CHECK(session->read_write, BW_SESSION_READ_ONLY, "a token object in a read-only session");
-    BW_CHECK(!bw_attributes_bool(&b->attributes, CKA_EXTRACTABLE), BW_TEMPLATE_INVALID, "a master key cannot be extractable");
+    bool on_token = bw_attributes_bool(&b->attributes, CKA_TOKEN);
+    BW_CHECK(!on_token || session->read_write, BW_SESSION_READ_ONLY, "a token object in a read-only session");
+    BW_CHECK(!on_token || !bw_attributes_bool(&b->attributes, CKA_EXTRACTABLE), BW_TEMPLATE_INVALID, "a master key cannot be extractable");
+    BW_CHECK(on_token || type != CKK_EC_EDWARDS, BW_TEMPLATE_INVALID, "an Edwards key for a session: HSMs unwrap none");
     if (b->class == CKO_SECRET_KEY)
         return take_secret(b, type, given);
     BW_TRY(type == CKK_RSA ? take_rsa(b, given) : take_ec(b, type, given));
@@ -151,7 +154,7 @@ static bw_result import(struct bw_session *session, struct brought *b, const str
     return bw_rpc_import_material(remote, &b->arena, name, &parameters, wrapped, bw_buf_bytes(&b->public_key), ret_key);
 }
 
-static bw_result send(struct bw_session *session, struct brought *b, bw_key_id *ret_id)
+static bw_result keep_on_token(struct bw_session *session, struct brought *b, CK_OBJECT_HANDLE *ret_key)
 {
     const struct bw_remote *remote = &session->slot->remote;
     const struct bw_new_key new_key = {
@@ -167,22 +170,29 @@ static bw_result send(struct bw_session *session, struct brought *b, bw_key_id *
         (void)bw_rpc_schedule_deletion(remote, &b->arena, &made.name); /* what failed is told; what stays waits for a custodian */
         return r;
     }
-    *ret_id = key.name.id;
-    return bw_objects_learn(session->slot, &(struct bw_listing){ .keys = &key, .key_count = 1 });
+    BW_TRY(bw_objects_learn(session->slot, &(struct bw_listing){ .keys = &key, .key_count = 1 }));
+    return bw_key_handle(session, &key.name.id, b->class, ret_key);
+}
+
+static bw_result seal(struct bw_session *session, struct brought *b, CK_OBJECT_HANDLE *ret_key)
+{
+    struct bw_session_key template = bw_sealed_template(&b->attributes);
+    struct bw_sealed_key  key;
+
+    BW_TRY(bw_rpc_import_session_key(&session->slot->remote, &b->arena, b->material, &template, &key));
+    key.public_key = bw_buf_bytes(&b->public_key); /* of an EC key the region knows it only from us */
+    return bw_sealed_add(session, &b->attributes, &key, (struct bw_birth){ CK_UNAVAILABLE_INFORMATION, template.uses }, ret_key);
 }
 
 bw_result bw_bring(struct bw_session *session, struct bw_template given, CK_OBJECT_HANDLE *ret_key)
 {
     struct brought b = { 0 };
-    bw_key_id id;
 
     bw_result r = take(session, &b, given);
     if (bw_ok(r))
-        r = send(session, &b, &id);
-    CK_OBJECT_CLASS class = b.class;
+        r = bw_attributes_bool(&b.attributes, CKA_TOKEN) ? keep_on_token(session, &b, ret_key) : seal(session, &b, ret_key);
     bw_attributes_clear(&b.attributes);
     bw_buf_clear(&b.public_key);
     bw_arena_clear(&b.arena);
-    BW_TRY(r);
-    return bw_key_handle(session, &id, class, ret_key);
+    return r;
 }

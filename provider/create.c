@@ -77,7 +77,7 @@ static bw_result complete(struct bw_object *object)
     case CKO_CERTIFICATE: return complete_certificate(&object->attributes);
     case CKO_DATA:        return bw_success();
     case CKO_PROFILE:     return bw_fail(BW_ATTRIBUTE_VALUE, "profiles are the token's to have");
-    default:              return bw_fail(BW_TEMPLATE_INVALID, "private keys are on the token");
+    default:              return bw_fail(BW_ATTRIBUTE_VALUE, "not a class that applications make");
     }
 }
 
@@ -147,7 +147,7 @@ bw_result bw_create(struct bw_session *session, const CK_ATTRIBUTE *template, CK
     BW_CHECK(ret_object != NULL, BW_BAD_ARGUMENT, "no place for the handle");
     BW_TRY(bw_template_check(template, count));
     bool is_secret = says_class(t, CKO_SECRET_KEY);
-    if (is_for_token(t) && (is_secret || says_class(t, CKO_PRIVATE_KEY)))
+    if (says_class(t, CKO_PRIVATE_KEY) || (is_secret && is_for_token(t)))
         return bw_bring(session, t, ret_object);
     if (is_secret)
         return bw_key_import(session, t, ret_object);
@@ -168,6 +168,7 @@ static bw_result duplicate(const struct bw_object *from, enum bw_origin origin, 
     BW_TRY(bw_buf_add(&object->sealed, bw_buf_bytes(&from->sealed)));
     object->key        = from->key;
     object->key.sealed = bw_buf_bytes(&object->sealed);
+    object->length     = from->length;
     *ret_duplicate = bw_take(&object);
     return bw_success();
 }

@@ -1,8 +1,7 @@
 /* Objects that applications make, copy, change and destroy.
  *
  * For a session: public keys, certificates and data; they stay in this process. On the token: certificates and data, which the
- * region keeps. Secret keys for a session are imported (key.h), private and secret keys on the token are brought there (bring.h);
- * a private key for a session alone is not made of values. */
+ * region keeps. Secret keys for a session are imported (key.h); private keys, and secret keys on the token, are brought there (bring.h). */
 #ifndef BW_PROVIDER_CREATE_H
 #define BW_PROVIDER_CREATE_H
 

@@ -1,6 +1,7 @@
 #include "enter.h"
 
 #include "module.h"
+#include "rpc.h"
 #include "trace.h"
 
 /* the words of the table's columns */
@@ -77,6 +78,7 @@ bw_result bw_enter(struct bw_entry *ret_entry, enum bw_function_nr nr, CK_ULONG 
     BW_CHECK(!thread_is_inside, BW_REENTERED, "called by what it called"); /* and touches nothing of OpenSSL's, which may be at work */
     thread_is_inside = ret_entry->inside = true;
     bw_host_enter(&ret_entry->host);
+    bw_rpc_begin();
     bw_result result = enter(ret_entry, handle);
     if (ret_entry->counted && bw_module_traces())
         ret_entry->began_us = bw_now_us();
@@ -160,6 +162,7 @@ CK_RV bw_leave(struct bw_entry *entry, bw_result result)
     if (!entry->inside)
         return rv;
     bw_host_leave(&entry->host);
+    bw_rpc_end();
     thread_is_inside = false;
     return rv;
 }

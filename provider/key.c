@@ -5,6 +5,7 @@
 #include "bailiwick/limits.h"
 #include "object.h"
 #include "parameters.h"
+#include "sealed.h"
 #include "slot.h"
 #include "spki.h"
 #include "token.h"
@@ -35,20 +36,6 @@ static bw_result check_writable(struct bw_session *session, const struct bw_attr
     return bw_success();
 }
 
-static struct bw_session_key session_key_of(const struct bw_attributes *a)
-{
-    CK_KEY_TYPE type = bw_attributes_ulong(a, CKA_KEY_TYPE);
-    CK_ULONG    len  = bw_attributes_ulong(a, CKA_VALUE_LEN);
-
-    return (struct bw_session_key){
-        .key_type    = type,
-        .length      = len == CK_UNAVAILABLE_INFORMATION ? 0 : (unsigned)len,
-        .uses        = bw_token_uses_wanted(a) & bw_token_uses_of(type),
-        .extractable = bw_attributes_bool(a, CKA_EXTRACTABLE),
-        .release     = bw_attributes_bool(a, CKA_EXTRACTABLE) && !bw_attributes_bool(a, CKA_SENSITIVE),
-    };
-}
-
 static bw_result check_length(const struct bw_attributes *a, bool required)
 {
     CK_ULONG len = bw_attributes_ulong(a, CKA_VALUE_LEN);
@@ -63,66 +50,14 @@ static bw_result check_length(const struct bw_attributes *a, bool required)
 
 /* ---- session keys ---- */
 
-struct birth {
-    CK_MECHANISM_TYPE generator; /* CK_UNAVAILABLE_INFORMATION: it came from elsewhere */
-    unsigned          uses;
-};
-
-static bw_result set_history(struct bw_attributes *a, struct birth birth)
-{
-    bool local = birth.generator != CK_UNAVAILABLE_INFORMATION;
-
-    BW_TRY(bw_attributes_set_bool(a, CKA_TOKEN, false));
-    BW_TRY(bw_attributes_set_bool(a, CKA_LOCAL, local));
-    BW_TRY(bw_attributes_set_ulong(a, CKA_KEY_GEN_MECHANISM, birth.generator));
-    BW_TRY(bw_attributes_set_bool(a, CKA_ALWAYS_SENSITIVE, local && bw_attributes_bool(a, CKA_SENSITIVE)));
-    BW_TRY(bw_attributes_set_bool(a, CKA_NEVER_EXTRACTABLE, local && !bw_attributes_bool(a, CKA_EXTRACTABLE)));
-    return bw_token_allow(a, birth.uses);
-}
-
-/* A value, released or the application's own, that the template calls sensitive is not kept. A key whose value was not released is
- * sensitive, whatever the template says. */
-static bw_result set_sealed(struct bw_object *object, const struct bw_sealed_key *key)
-{
-    struct bw_attributes *a = &object->attributes;
-    bool readable = bw_attributes_bool(a, CKA_EXTRACTABLE) && !bw_attributes_bool(a, CKA_SENSITIVE);
-
-    bw_bytes told = bw_attributes_bytes(a, CKA_CHECK_VALUE); /* by the template */
-    BW_CHECK(told.len == 0 || bw_bytes_equal(told, key->check), BW_ATTRIBUTE_VALUE, "the check value is another key's");
-    BW_TRY(bw_buf_add(&object->sealed, key->sealed));
-    object->key.sealed = bw_buf_bytes(&object->sealed);
-    if (!readable) {
-        bw_secret_free(a->hidden);
-        a->hidden = NULL;
-    }
-    if (key->value.len > 0 && readable)
-        BW_TRY(bw_secret_copy(key->value, &a->hidden));
-    if (readable && a->hidden == NULL)
-        BW_TRY(bw_attributes_set_bool(a, CKA_SENSITIVE, true));
-    BW_TRY(bw_attributes_set(a, CKA_CHECK_VALUE, key->check));
-    return bw_attributes_set_ulong(a, CKA_VALUE_LEN, key->length);
-}
-
-static bw_result add_sealed(struct bw_session *session, const struct bw_attributes *a, const struct bw_sealed_key *key,
-                            struct birth birth, CK_OBJECT_HANDLE *ret_key)
-{
-    BW_AUTO(object) object = NULL;
-
-    BW_TRY(bw_object_new(BW_ORIGIN_SEALED, &object));
-    BW_TRY(bw_attributes_copy(a, &object->attributes));
-    BW_TRY(set_sealed(object, key));
-    BW_TRY(set_history(&object->attributes, birth));
-    return bw_objects_add(session, object, ret_key);
-}
-
 static bw_result generate_session_key(struct bw_session *session, const struct bw_mechanism *mechanism,
                                       const struct bw_attributes *a, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
 {
-    struct bw_session_key template = session_key_of(a);
+    struct bw_session_key template = bw_sealed_template(a);
     struct bw_sealed_key  key;
 
     BW_TRY(bw_rpc_generate_key(&session->slot->remote, arena, mechanism, &template, &key));
-    return add_sealed(session, a, &key, (struct birth){ mechanism->row->type, template.uses }, ret_key);
+    return bw_sealed_add(session, a, &key, (struct bw_birth){ mechanism->row->type, template.uses }, ret_key);
 }
 
 static bw_result import(struct bw_session *session, struct bw_attributes *a, struct bw_template given, struct bw_arena *arena, CK_OBJECT_HANDLE *ret_key)
@@ -134,9 +69,9 @@ static bw_result import(struct bw_session *session, struct bw_attributes *a, str
     bw_bytes value = bw_bytes_of(bw_secret_reveal(a->hidden), bw_secret_len(a->hidden));
     BW_CHECK(value.len > 0, BW_TEMPLATE_INCOMPLETE, "no CKA_VALUE");
     BW_CHECK(value.len <= BW_SESSION_KEY_MAX, BW_KEY_SIZE, "CKA_VALUE");
-    struct bw_session_key template = session_key_of(a);
+    struct bw_session_key template = bw_sealed_template(a);
     BW_TRY(bw_rpc_import_session_key(&session->slot->remote, arena, value, &template, &key));
-    return add_sealed(session, a, &key, (struct birth){ CK_UNAVAILABLE_INFORMATION, template.uses }, ret_key);
+    return bw_sealed_add(session, a, &key, (struct bw_birth){ CK_UNAVAILABLE_INFORMATION, template.uses }, ret_key);
 }
 
 bw_result bw_key_import(struct bw_session *session, struct bw_template given, CK_OBJECT_HANDLE *ret_key)
@@ -257,6 +192,7 @@ struct pair {
     struct bw_attributes public;
     struct bw_attributes private;
     struct bw_arena      arena;
+    CK_OBJECT_HANDLE     public_handle, private_handle;
 };
 
 static bw_result take_pair(struct pair *pair, CK_KEY_TYPE type, struct bw_template public, struct bw_template private)
@@ -265,12 +201,37 @@ static bw_result take_pair(struct pair *pair, CK_KEY_TYPE type, struct bw_templa
     BW_TRY(bw_attributes_set_ulong(&pair->private, CKA_KEY_TYPE, type));
     BW_TRY(take_template(&pair->public, CKO_PUBLIC_KEY, BW_GIVEN_GENERATE, public));
     BW_TRY(take_template(&pair->private, CKO_PRIVATE_KEY, BW_GIVEN_GENERATE, private));
-    BW_CHECK(bw_attributes_bool(&pair->private, CKA_TOKEN), BW_TEMPLATE_INVALID, "pairs are made on the token");
+    bool on_token = bw_attributes_bool(&pair->private, CKA_TOKEN);
+    BW_CHECK(on_token || !bw_attributes_bool(&pair->public, CKA_TOKEN), BW_TEMPLATE_INVALID, "a public key without its private key is not kept");
     return bw_success();
 }
 
+static bw_result generate_master_pair(struct bw_session *session, struct pair *pair, const struct bw_spec_row *spec)
+{
+    unsigned  uses = bw_token_uses_wanted(&pair->private) | bw_token_uses_wanted(&pair->public);
+    bw_key_id id;
+
+    BW_TRY(create_master_key(session, &pair->private, spec, uses, &pair->arena, &id));
+    BW_TRY(bw_key_handle(session, &id, CKO_PUBLIC_KEY, &pair->public_handle));
+    return bw_key_handle(session, &id, CKO_PRIVATE_KEY, &pair->private_handle);
+}
+
+static bw_result generate_session_pair(struct bw_session *session, const struct bw_mechanism *mechanism, struct pair *pair,
+                                       const struct bw_spec_row *spec)
+{
+    struct bw_session_key template = bw_sealed_template(&pair->private);
+    const struct bw_birth birth = { spec->generator, template.uses };
+    struct bw_sealed_key  key;
+
+    BW_CHECK(spec->key_type != CKK_EC_EDWARDS, BW_TEMPLATE_INVALID, "an Edwards key for a session: HSMs unwrap none");
+    template.spec = spec->spec;
+    BW_TRY(bw_rpc_generate_key(&session->slot->remote, &pair->arena, mechanism, &template, &key));
+    BW_TRY(bw_sealed_add(session, &pair->private, &key, birth, &pair->private_handle));
+    return bw_sealed_add_public(session, &pair->public, key.public_key, spec->generator, &pair->public_handle);
+}
+
 static bw_result generate_pair(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template public, struct bw_template private,
-                               struct pair *pair, bw_key_id *ret_id)
+                               struct pair *pair)
 {
     struct bw_parameters p;
     const struct bw_spec_row *spec;
@@ -278,24 +239,25 @@ static bw_result generate_pair(struct bw_session *session, const CK_MECHANISM *m
     BW_TRY(check_mechanism(session, mechanism, BW_USE_GENERATE_PAIR, &pair->arena, &p));
     BW_TRY(take_pair(pair, p.mechanism.row->key_type, public, private));
     BW_TRY(pair_spec(&pair->public, &spec));
-    unsigned uses = bw_token_uses_wanted(&pair->private) | bw_token_uses_wanted(&pair->public);
-    return create_master_key(session, &pair->private, spec, uses, &pair->arena, ret_id);
+    if (bw_attributes_bool(&pair->private, CKA_TOKEN))
+        return generate_master_pair(session, pair, spec);
+    return generate_session_pair(session, &p.mechanism, pair, spec);
 }
 
 bw_result bw_key_generate_pair(struct bw_session *session, const CK_MECHANISM *mechanism, struct bw_template public, struct bw_template private,
                                CK_OBJECT_HANDLE *ret_public, CK_OBJECT_HANDLE *ret_private)
 {
     struct pair pair = { 0 };
-    bw_key_id   id;
 
     BW_CHECK(ret_public != NULL && ret_private != NULL, BW_BAD_ARGUMENT, "no place for the handles");
-    bw_result r = generate_pair(session, mechanism, public, private, &pair, &id);
+    bw_result r = generate_pair(session, mechanism, public, private, &pair);
     bw_attributes_clear(&pair.public);
     bw_attributes_clear(&pair.private);
     bw_arena_clear(&pair.arena);
     BW_TRY(r);
-    BW_TRY(bw_key_handle(session, &id, CKO_PUBLIC_KEY, ret_public));
-    return bw_key_handle(session, &id, CKO_PRIVATE_KEY, ret_private);
+    *ret_public  = pair.public_handle;
+    *ret_private = pair.private_handle;
+    return bw_success();
 }
 
 /* ---- wrap ---- */
@@ -360,8 +322,7 @@ static bw_result ask_for_wrap(struct bw_session *session, struct wrap *w, bw_byt
 
 static bw_result wrap(struct bw_session *session, struct wrap *w, struct bw_out out)
 {
-    CK_ULONG len = bw_attributes_ulong(&w->target->attributes, CKA_VALUE_LEN);
-    size_t   exact = wrapped_len(&w->parameters.mechanism, w->wrapping, len == CK_UNAVAILABLE_INFORMATION ? 0 : len);
+    size_t   exact = wrapped_len(&w->parameters.mechanism, w->wrapping, w->target->length);
     bw_bytes wrapped;
 
     if (bw_out_is_query(out)) {
@@ -414,10 +375,21 @@ static bw_result ask_for_key(struct bw_session *session, struct coming *c, const
     return bw_objects_heed(session->slot->objects, r);
 }
 
+static bool is_private(struct bw_template wanted)
+{
+    static const CK_OBJECT_CLASS private = CKO_PRIVATE_KEY;
+    bw_bytes class;
+
+    return bw_template_find(wanted.attributes, wanted.count, CKA_CLASS, &class) && bw_bytes_equal(class, bw_bytes_of(&private, sizeof private));
+}
+
 /* ECDH may be asked for a generic secret without saying so. */
 static bw_result take_coming(struct coming *c)
 {
     bw_bytes type;
+
+    if (c->use == BW_USE_UNWRAP && is_private(c->wanted))
+        return take_template(&c->attributes, CKO_PRIVATE_KEY, BW_GIVEN_UNWRAP, c->wanted);
 
     if (c->use == BW_USE_DERIVE && !bw_template_find(c->wanted.attributes, c->wanted.count, CKA_KEY_TYPE, &type))
         BW_TRY(bw_attributes_set_ulong(&c->attributes, CKA_KEY_TYPE, CKK_GENERIC_SECRET));
@@ -437,9 +409,9 @@ static bw_result bring(struct bw_session *session, struct coming *c, CK_OBJECT_H
     BW_TRY(check_writable(session, &c->attributes));
     if (p.mechanism.row->params == BW_PARAMS_PEER)
         p.mechanism.peer = bw_spki_bare_point(p.mechanism.peer);
-    struct bw_session_key template = session_key_of(&c->attributes);
+    struct bw_session_key template = bw_sealed_template(&c->attributes);
     BW_TRY(ask_for_key(session, c, &p.mechanism, &template, &key));
-    return add_sealed(session, &c->attributes, &key, (struct birth){ CK_UNAVAILABLE_INFORMATION, template.uses }, ret_key);
+    return bw_sealed_add(session, &c->attributes, &key, (struct bw_birth){ CK_UNAVAILABLE_INFORMATION, template.uses }, ret_key);
 }
 
 static bw_result bring_and_clear(struct bw_session *session, struct coming *c, CK_OBJECT_HANDLE *ret_key)

@@ -1,7 +1,7 @@
 /* Keys that come into being: generated, unwrapped, derived; and keys that leave, wrapped. One RPC each, asking for a length none.
  *
  * With CKA_TOKEN true, C_GenerateKey and C_GenerateKeyPair make master keys, as far as the tenant's policy lets the application.
- * All else is a session key that the region sealed. What C_UnwrapKey and C_DeriveKey make is a session object even where the
+ * All else is a session key that the region sealed; the public half of a pair stays here. What C_UnwrapKey and C_DeriveKey make is a session object even where the
  * template asks for CKA_TOKEN (pkcs11-tool always does), and says so when asked for that attribute.
  *
  * Uses that the template does not speak of are allowed, as in SoftHSM; CKA_SENSITIVE is true and CKA_EXTRACTABLE false unless it says

@@ -519,7 +519,7 @@ static bw_result ask_region(struct search *s, struct bw_arena *arena)
     if (s->stored)
         BW_TRY(bw_rpc_list_objects(&slot->remote, arena, &s->filter, &stored, &listing.stored_count));
     if (s->keys)
-        bw_slot_learn(slot); /* last: where no region answers, one deadline is enough */
+        bw_slot_learn(slot);
     listing.keys   = keys;
     listing.stored = stored;
     return bw_objects_learn(slot, &listing);

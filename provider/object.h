@@ -42,6 +42,7 @@ struct bw_object {
     uint64_t             generation;  /* at the region */
     unsigned             uses;        /* enum bw_use, of a master key */
     struct bw_buf        sealed;      /* what key.sealed borrows from */
+    unsigned             length;      /* of a sealed key, bytes; of a private one as AES-KWP pads its PKCS#8 */
 };
 
 /* One reference, the caller's. */

@@ -22,6 +22,18 @@ enum {
 
 /* ---- one call ---- */
 
+static _Thread_local int64_t thread_began_ms; /* 0: each call has a deadline of its own */
+
+void bw_rpc_begin(void)
+{
+    thread_began_ms = bw_now_us() / 1000;
+}
+
+void bw_rpc_end(void)
+{
+    thread_began_ms = 0;
+}
+
 static void trace(const struct bw_remote *remote, const struct bw_method *method, bw_bytes request_id, int64_t took_us,
                   bw_result result, const struct bw_refusal *refusal)
 {
@@ -45,7 +57,7 @@ static bw_result call(const struct bw_remote *remote, struct bw_arena *arena, en
     BW_CHECK(getrandom(bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes, BW_INTERNAL, "request id");
     *id = (ProtobufCBinaryData){ sizeof bytes, bytes };
     memset(&refusal, 0, sizeof refusal);
-    bw_result result = bw_call(remote->client, method, request, arena, ret_reply, &refusal);
+    bw_result result = bw_call_since(remote->client, method, request, thread_began_ms ? thread_began_ms : began_us / 1000, arena, ret_reply, &refusal);
     if (remote->trace)
         trace(remote, method, bw_bytes_of(bytes, sizeof bytes), bw_now_us() - began_us, result, &refusal);
     return result;
@@ -116,6 +128,7 @@ static V1(SessionKeyTemplate) *put_template(const struct bw_session_key *key, st
     message->base.uses        = message->uses;
     message->base.extractable = key->extractable;
     message->base.release     = key->release;
+    message->base.spec        = (V1(KeySpec))key->spec; /* numbered alike */
     return &message->base;
 }
 
@@ -139,6 +152,8 @@ static bw_result take_sealed(const V1(SealedKey) *message, struct bw_sealed_key 
         .value  = bw_wire_bytes(message->value),
         .length = message->length,
         .check  = bw_wire_bytes(message->check),
+        .spec   = bw_spec_row((enum bw_spec)message->spec),
+        .public_key = bw_wire_bytes(message->public_key),
     };
     return bw_success();
 }

@@ -2,7 +2,7 @@
  *
  * arena   takes the reply, which lives until the arena is cleared (and wiped). It must be empty or the caller's own.
  * Every request carries a fresh request id, so that a retry inside the call stays one operation and one audit record.
- * Blocks at most for the configured deadline, retries included. Any thread, holding no lock but its session's.
+ * Blocks at most for the configured deadline, retries included; all that one C_ function asks has one deadline. Any thread, holding no lock but its session's.
  * Fails with  what bw_client_call fails with, and the region's own refusals (results.def, 1 to 99). */
 #ifndef BW_PROVIDER_RPC_H
 #define BW_PROVIDER_RPC_H
@@ -17,6 +17,10 @@ struct bw_remote {
     const char       *name;   /* the slot's, for trace lines */
     bool              trace;  /* a line on stderr for every RPC */
 };
+
+/* What the calling thread asks between these two has one deadline, which counts from the first. */
+void bw_rpc_begin(void);
+void bw_rpc_end(void);
 
 /* A master key by name, or a session key that the region sealed. */
 struct bw_key_ref {
@@ -45,13 +49,16 @@ struct bw_session_key {
     unsigned    uses;        /* enum bw_use */
     bool        extractable; /* another key may wrap it */
     bool        release;     /* ask for the value itself */
+    enum bw_spec spec;       /* of a pair that is generated */
 };
 
 struct bw_sealed_key {
     bw_bytes sealed;
     bw_bytes value;   /* empty unless the region released it */
-    unsigned length;  /* bytes */
+    unsigned length;  /* bytes; of a private key as AES-KWP pads its PKCS#8 */
     bw_bytes check;   /* CKA_CHECK_VALUE */
+    const struct bw_spec_row *spec; /* of a private key; else NULL */
+    bw_bytes public_key;            /* of a private key, SubjectPublicKeyInfo; empty where the region cannot tell */
 };
 
 /* target  the key to wrap, or NULL: value is wrapped, which the application holds itself */

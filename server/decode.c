@@ -262,19 +262,34 @@ static bw_result other_key(const struct at *at)
     return bw_success();
 }
 
-static bw_result mechanism(const struct at *at)
+static bw_result read_mechanism(const struct at *at)
 {
     const Mechanism *m = *(Mechanism *const *)at->value;
     struct bw_mechanism *to = &at->job->request.mechanism;
 
-    if (m == NULL || m->type == 0)
-        return refuse_inside(at, BW_MECHANISM_INVALID, "type", "missing");
     *to = (struct bw_mechanism){
         .row = bw_mechanism_row((CK_MECHANISM_TYPE)m->type), .iv = bw_wire_bytes(m->iv), .aad = bw_wire_bytes(m->aad),
         .tag_bits = m->tag_bits, .counter_bits = m->counter_bits, .hash = (enum bw_digest)m->hash, .mgf = (enum bw_digest)m->mgf,
         .label = bw_wire_bytes(m->label), .salt_len = m->salt_len, .aes_bits = m->aes_bits, .peer = bw_wire_bytes(m->peer),
     };
     return bw_mechanism_check(to);
+}
+
+static bw_result mechanism(const struct at *at)
+{
+    const Mechanism *m = *(Mechanism *const *)at->value;
+
+    if (m == NULL || m->type == 0)
+        return refuse_inside(at, BW_MECHANISM_INVALID, "type", "missing");
+    return read_mechanism(at);
+}
+
+/* Its 0 is CKM_RSA_PKCS_KEY_PAIR_GEN. */
+static bw_result generator(const struct at *at)
+{
+    if (*(Mechanism *const *)at->value == NULL)
+        return refuse(at, BW_MECHANISM_INVALID, "missing");
+    return read_mechanism(at);
 }
 
 static bw_result envelope(const struct at *at)
@@ -297,8 +312,8 @@ static bw_result session_template(const struct at *at)
 
     if (t == NULL)
         return refuse(at, BW_BAD_ARGUMENT, "missing");
-    if (t->key_type != CKK_AES && t->key_type != CKK_GENERIC_SECRET)
-        return refuse_inside(at, BW_TEMPLATE_INVALID, "key_type", "neither CKK_AES nor CKK_GENERIC_SECRET");
+    if (t->key_type != CKK_AES && t->key_type != CKK_GENERIC_SECRET && t->key_type != CKK_RSA && t->key_type != CKK_EC)
+        return refuse_inside(at, BW_TEMPLATE_INVALID, "key_type", "not CKK_AES, CKK_GENERIC_SECRET, CKK_RSA or CKK_EC");
     if (t->length > 512)
         return refuse_inside(at, BW_TEMPLATE_INVALID, "length", "more than 512 bytes");
     if (t->n_uses > 7)

@@ -144,14 +144,22 @@ bw_result bw_hsm_log_key(struct bw_token *token, uint32_t number, struct bw_hsm_
 
 /* What a session key is; travels authenticated inside its sealed bytes. */
 struct bw_session_key {
-    CK_KEY_TYPE key_type;     /* CKK_AES, CKK_GENERIC_SECRET */
-    uint32_t    length;       /* bytes */
+    CK_KEY_TYPE key_type;     /* CKK_AES, CKK_GENERIC_SECRET; CKK_RSA, CKK_EC: a private key */
+    uint32_t    length;       /* bytes; of private keys that are sealed: of their PKCS#8, padded as AES-KWP does */
     uint32_t    uses;         /* enum bw_use */
     bool        extractable;  /* may be wrapped by another key */
     bw_region   region;
     bw_tenant   tenant;
     bw_key_id   origin;       /* the master key that it came out of; zero: generated */
 };
+
+static inline bool bw_session_key_is_private(const struct bw_session_key *what)
+{
+    return what->key_type == CKK_RSA || what->key_type == CKK_EC;
+}
+
+/* What an object was made as, or found to be: borrowed. NULL: not a session key. */
+const struct bw_session_key *bw_hsm_session_key(const struct bw_hsm_object *object);
 
 /* Sealed bytes: a header of what the object was made with, the key wrapped by the tenant's sealing key (AES-KWP,
  * non-extractable, made on first use), and an HMAC over both by its MAC key, all inside the HSM. At most BW_SEALED_MAX bytes,
@@ -172,13 +180,20 @@ bw_result bw_hsm_derive(struct bw_hsm_object *key, const struct bw_mechanism *me
                         struct bw_hsm_object **ret_object);
 bw_result bw_hsm_wrap(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, struct bw_hsm_object *target,
                       struct bw_arena *arena, bw_bytes *ret_wrapped);
-/* A session object of a value that a caller holds itself, so that it can be wrapped (when what->extractable): an AES key, or
- * 1 to 4096 bytes of CKK_GENERIC_SECRET. */
+/* A session object of a value that a caller holds itself, so that it can be wrapped (when what->extractable): an AES key, 1 to
+ * 4096 bytes of CKK_GENERIC_SECRET, or a private key as PKCS#8 (BW_DATA_INVALID: it is none of that type). */
 bw_result bw_hsm_import_session(struct bw_token *token, bw_bytes value, const struct bw_session_key *what, struct bw_hsm_object **ret_object);
 /* CKA_CHECK_VALUE (PKCS#11 v3.0, Base 4.10.2). ret_has_check false: the HSM tells none, and the key
  * is none that could encrypt a block. */
 bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[static 3], bool *ret_has_check);
-/* The value itself, only of keys made extractable for an allowed release. */
+/* A pair for a session; what->uses are its private half's. Session keys that are private come in by bw_hsm_unwrap and
+ * bw_hsm_import_session like the others. Ed25519 is refused with BW_KEY_TYPE: HSMs do not unwrap such keys. */
+bw_result bw_hsm_generate_session_pair(struct bw_token *token, const struct bw_spec_row *spec, struct bw_session_key *what,
+                                       struct bw_hsm_object **ret_object);
+/* Of a private session key: what it is made of, and its SubjectPublicKeyInfo, appended; nothing of an EC key that came in, whose
+ * point HSMs do not tell. */
+bw_result bw_hsm_session_public(struct bw_hsm_object *object, const struct bw_spec_row **ret_spec, struct bw_buf *ret_public_key);
+/* The value itself, only of secret keys made extractable for an allowed release. */
 bw_result bw_hsm_reveal(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_value);
 
 /* ---- use ----

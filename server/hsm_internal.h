@@ -223,6 +223,23 @@ bw_result bw_object_keep(struct bw_hsm_object *object, const bw_key_id *id, uint
 /* A throw-away pair of session keys, for the self-test. */
 bw_result bw_object_generate_pair(struct bw_token *token, const struct bw_spec_row *spec, struct bw_hsm_object **ret_object);
 
+/* ---- private session keys ---- */
+
+/* What every session key's template begins with. */
+void bw_session_template_start(struct bw_template *t, const struct bw_session_key *what);
+/* What a pair of that kind is made of, for its public half's template. */
+void bw_template_kind(struct bw_template *t, const struct bw_spec_row *spec);
+/* Takes over the handle of a private key that came in, whatever it turned out to be. BW_KEY_SIZE, BW_CURVE: not one that is offered. */
+bw_result bw_session_private(struct bw_session *session, CK_OBJECT_HANDLE handle, const struct bw_session_key *what,
+                             struct bw_hsm_object **ret_object);
+/* Adds the parts of a PKCS#8, from the arena. BW_DATA_INVALID: not a key of that type. */
+bw_result bw_private_key_parts(CK_KEY_TYPE key_type, bw_bytes pkcs8, struct bw_arena *arena, struct bw_template *t);
+/* Room for a session key that is wrapped by AES-KWP (RFC 5649): at most 8 bytes of padding and 8 more. */
+static inline size_t bw_session_wrapped_room(const struct bw_session_key *what)
+{
+    return (bw_session_key_is_private(what) ? BW_PRIVATE_KEY_MAX : what->length) + 16;
+}
+
 /* ---- operations ---- */
 
 /* A mechanism as the module takes it; borrows from the other. */

@@ -48,9 +48,20 @@ static bw_result generate_secret(struct bw_session *session, const struct making
     return BW_RV(session, rv, BW_HSM_FAILED);
 }
 
-static bw_result generate_pair(struct bw_session *session, const struct making *making, struct bw_hsm_object *ret)
+void bw_template_kind(struct bw_template *t, const struct bw_spec_row *spec)
 {
     static const uint8_t f4[] = { 1, 0, 1 }; /* 65537 */
+
+    if (spec->key_type != CKK_RSA) {
+        bw_template_add(t, CKA_EC_PARAMS, spec->curve);
+        return;
+    }
+    bw_template_number(t, CKA_MODULUS_BITS, spec->bits);
+    bw_template_add(t, CKA_PUBLIC_EXPONENT, bw_bytes_of(f4, sizeof f4));
+}
+
+static bw_result generate_pair(struct bw_session *session, const struct making *making, struct bw_hsm_object *ret)
+{
     static const CK_ATTRIBUTE_TYPE other_uses[] = { CKA_DECRYPT, CKA_UNWRAP, CKA_DERIVE, CKA_SIGN_RECOVER };
     const unsigned public_uses = BW_USE_ENCRYPT | BW_USE_VERIFY | BW_USE_WRAP;
     const struct bw_spec_row *spec = making->spec;
@@ -58,12 +69,7 @@ static bw_result generate_pair(struct bw_session *session, const struct making *
     struct bw_template own = { 0 }, public_key = { 0 };
 
     template_start(&public_key, making, false, spec->uses & public_uses);
-    if (spec->key_type == CKK_RSA) {
-        bw_template_number(&public_key, CKA_MODULUS_BITS, spec->bits);
-        bw_template_add(&public_key, CKA_PUBLIC_EXPONENT, bw_bytes_of(f4, sizeof f4));
-    } else {
-        bw_template_add(&public_key, CKA_EC_PARAMS, spec->curve);
-    }
+    bw_template_kind(&public_key, spec);
     template_start(&own, making, true, spec->uses & ~public_uses);
     for (size_t i = 0; making->only_signs && i < ARRAY_LEN(other_uses); i++)
         bw_template_flag(&own, other_uses[i], false);

@@ -67,13 +67,18 @@ static bw_result parse(bw_bytes bytes, struct sealed *ret)
     return bw_success();
 }
 
+const struct bw_session_key *bw_hsm_session_key(const struct bw_hsm_object *object)
+{
+    return object->is_session_key ? &object->what : NULL;
+}
+
 /* ---- sealing ---- */
 
 /* Past our own flag on purpose: sealed bytes only ever come back into this token. */
 static bw_result wrap(struct bw_hsm_object *object, struct bw_arena *arena, bw_bytes *ret_wrapped)
 {
     CK_MECHANISM kwp = { CKM_AES_KEY_WRAP_PAD, NULL, 0 };
-    CK_ULONG len = object->what.length + 16;
+    CK_ULONG len = bw_session_wrapped_room(&object->what);
     uint8_t *wrapped = bw_arena_alloc(arena, len);
     struct bw_hsm_object *key;
     struct bw_session *session;
@@ -95,8 +100,10 @@ static bw_result compose(struct bw_hsm_object *object, struct bw_arena *arena, s
 {
     bw_bytes wrapped, mac;
 
-    BW_TRY(add_header(sealed, &object->what));
     BW_TRY(wrap(object, arena, &wrapped));
+    if (bw_session_key_is_private(&object->what))
+        object->what.length = (uint32_t)wrapped.len - 8; /* nobody else has the object yet */
+    BW_TRY(add_header(sealed, &object->what));
     BW_TRY(bw_buf_add(sealed, wrapped));
     BW_TRY(bw_hsm_mac(object->token, bw_buf_bytes(sealed), arena, &mac));
     return bw_buf_add(sealed, mac);

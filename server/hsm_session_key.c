@@ -18,14 +18,16 @@ static bool length_fits(CK_KEY_TYPE key_type, size_t len)
 
 static bw_result check_type(const struct bw_session_key *what)
 {
-    BW_CHECK_AT(what->key_type == CKK_AES || what->key_type == CKK_GENERIC_SECRET, BW_TEMPLATE_INVALID, "template.key_type", "not a secret key");
+    if (bw_session_key_is_private(what))
+        return bw_success();
+    BW_CHECK_AT(what->key_type == CKK_AES || what->key_type == CKK_GENERIC_SECRET, BW_TEMPLATE_INVALID, "template.key_type", "not a type of session keys");
     BW_CHECK_AT(what->length == 0 || length_fits(what->key_type, what->length), BW_KEY_SIZE, "template.length", "no key of this type has it");
     return bw_success();
 }
 
-static void template_start(struct bw_template *t, const struct bw_session_key *what)
+void bw_session_template_start(struct bw_template *t, const struct bw_session_key *what)
 {
-    bw_template_number(t, CKA_CLASS, CKO_SECRET_KEY);
+    bw_template_number(t, CKA_CLASS, bw_session_key_is_private(what) ? CKO_PRIVATE_KEY : CKO_SECRET_KEY);
     bw_template_number(t, CKA_KEY_TYPE, what->key_type);
     bw_template_flag(t, CKA_TOKEN, false);
     bw_template_flag(t, CKA_PRIVATE, true);
@@ -65,7 +67,7 @@ static bw_result generate(struct bw_session *session, struct bw_session_key *wha
     struct bw_template t = { 0 };
     CK_OBJECT_HANDLE handle;
 
-    template_start(&t, what);
+    bw_session_template_start(&t, what);
     bw_template_number(&t, CKA_VALUE_LEN, what->length);
     (void)pthread_mutex_lock(&token->holder_lock);
     CK_RV rv = token->hsm->f->C_GenerateKey(token->holder, &mechanism, t.rows, t.count, &handle);
@@ -79,6 +81,7 @@ bw_result bw_hsm_generate_session(struct bw_token *token, struct bw_session_key 
     struct bw_session *session;
 
     BW_TRY(check_type(what));
+    BW_CHECK_AT(!bw_session_key_is_private(what), BW_TEMPLATE_INVALID, "template.key_type", "a pair is made by its own mechanism");
     BW_CHECK_AT(what->length >= 16 && what->length <= 512, BW_KEY_SIZE, "template.length", "no key is made with it");
     BW_TRY(bw_session_take(token, &session));
     bw_result r = generate(session, what, ret_object);
@@ -86,31 +89,47 @@ bw_result bw_hsm_generate_session(struct bw_token *token, struct bw_session_key 
     return r;
 }
 
-static bw_result import(struct bw_session *session, bw_bytes value, struct bw_session_key *what, struct bw_hsm_object **ret_object)
+static bw_result import(struct bw_session *session, const struct bw_template *t, size_t len, struct bw_session_key *what,
+                        struct bw_hsm_object **ret_object)
 {
     struct bw_token *token = session->token;
-    struct bw_template t = { 0 };
+    struct bw_template with_value = *t;
     CK_OBJECT_HANDLE handle;
 
-    template_start(&t, what);
-    bw_template_add(&t, CKA_VALUE, value);
     (void)pthread_mutex_lock(&token->holder_lock);
-    CK_RV rv = token->hsm->f->C_CreateObject(token->holder, t.rows, t.count, &handle);
+    CK_RV rv = token->hsm->f->C_CreateObject(token->holder, with_value.rows, with_value.count, &handle);
     (void)pthread_mutex_unlock(&token->holder_lock);
     BW_TRY(BW_RV(session, rv, BW_HSM_FAILED));
-    return object_of_handle(session, handle, what, value.len, ret_object);
+    return bw_session_key_is_private(what) ? bw_session_private(session, handle, what, ret_object)
+                                           : object_of_handle(session, handle, what, len, ret_object);
+}
+
+static bw_result add_value(struct bw_template *t, bw_bytes value, const struct bw_session_key *what, struct bw_arena *arena)
+{
+    if (bw_session_key_is_private(what))
+        return bw_private_key_parts(what->key_type, value, arena, t);
+    BW_CHECK(length_fits(what->key_type, value.len) && (what->length == 0 || what->length == value.len), BW_KEY_SIZE, "the key has another length");
+    bw_template_add(t, CKA_VALUE, value);
+    return bw_success();
 }
 
 bw_result bw_hsm_import_session(struct bw_token *token, bw_bytes value, const struct bw_session_key *what, struct bw_hsm_object **ret_object)
 {
     struct bw_session_key imported = *what;
+    struct bw_arena arena = { 0 };
+    struct bw_template t = { 0 };
     struct bw_session *session;
 
     BW_TRY(check_type(what));
-    BW_CHECK(length_fits(what->key_type, value.len) && (what->length == 0 || what->length == value.len), BW_KEY_SIZE, "the key has another length");
-    BW_TRY(bw_session_take(token, &session));
-    bw_result r = import(session, value, &imported, ret_object);
-    bw_session_give(session);
+    bw_session_template_start(&t, what);
+    bw_result r = add_value(&t, value, what, &arena);
+    if (bw_ok(r))
+        r = bw_session_take(token, &session);
+    if (bw_ok(r)) {
+        r = import(session, &t, value.len, &imported, ret_object);
+        bw_session_give(session);
+    }
+    bw_arena_clear(&arena);
     return r;
 }
 
@@ -143,13 +162,15 @@ static bw_result unwrap_inside(struct bw_session *session, const struct bw_hsm_o
     CK_OBJECT_HANDLE handle;
     size_t len;
 
-    readable.extractable = true;
+    readable.extractable = what->extractable || !bw_session_key_is_private(what);
     bw_ck_mechanism_set(&ck, mechanism);
-    template_start(&t, &readable);
+    bw_session_template_start(&t, &readable);
     (void)pthread_mutex_lock(&token->holder_lock);
     CK_RV rv = token->hsm->f->C_UnwrapKey(token->holder, &ck.mechanism, key->own, bw_ck_bytes(wrapped), wrapped.len, t.rows, t.count, &handle);
     (void)pthread_mutex_unlock(&token->holder_lock);
     BW_TRY(BW_RV(session, rv, BW_WRAPPED_KEY_INVALID));
+    if (bw_session_key_is_private(what))
+        return bw_session_private(session, handle, what, ret_object);
     bw_result r = settle_unwrapped(session, handle, what, &len);
     if (!bw_ok(r)) {
         destroy(session, handle);
@@ -256,11 +277,10 @@ static bw_result wrap_inside(struct bw_session *session, const struct bw_hsm_obj
     return BW_RV(session, rv, BW_HSM_FAILED);
 }
 
-/* AES-KW and AES-KWP, RFC 3394 and 5649: at most 8 bytes of padding and 8 more. */
 static bw_result wrap_by_aes(struct bw_hsm_object *key, const struct bw_mechanism *mechanism, struct bw_hsm_object *target,
                              struct bw_arena *arena, bw_bytes *ret_wrapped)
 {
-    CK_ULONG len = target->what.length + 16;
+    CK_ULONG len = bw_session_wrapped_room(&target->what);
     uint8_t *wrapped = bw_arena_alloc(arena, len);
     struct bw_session *session;
 
@@ -279,6 +299,7 @@ static bw_result wrap_by_encryption(struct bw_hsm_object *key, const struct bw_m
 {
     bw_bytes value;
 
+    BW_CHECK_AT(!bw_session_key_is_private(&target->what), BW_MECHANISM_INVALID, "mechanism.type", "private keys are wrapped inside the HSM, by AES-KWP");
     BW_TRY(bw_hsm_reveal(target, arena, &value));
     return bw_hsm_encrypt(key, mechanism, value, arena, ret_wrapped);
 }
@@ -349,7 +370,7 @@ static bw_result derive(struct bw_session *session, const struct bw_hsm_object *
     CK_OBJECT_HANDLE handle;
 
     bw_ck_mechanism_set(&ck, mechanism);
-    template_start(&t, what);
+    bw_session_template_start(&t, what);
     bw_template_number(&t, CKA_VALUE_LEN, len);
     (void)pthread_mutex_lock(&token->holder_lock);
     CK_RV rv = token->hsm->f->C_DeriveKey(token->holder, &ck.mechanism, key->own, t.rows, t.count, &handle);
@@ -366,6 +387,7 @@ bw_result bw_hsm_derive(struct bw_hsm_object *key, const struct bw_mechanism *me
 
     BW_TRY(fits(key, mechanism, BW_USE_DERIVE));
     BW_TRY(check_type(what));
+    BW_CHECK_AT(!bw_session_key_is_private(what), BW_TEMPLATE_INVALID, "template.key_type", "a secret is derived");
     BW_TRY(bare_point(key, mechanism->peer, &bare.peer));
     BW_CHECK_AT(what->length <= bw_object_bytes(key), BW_KEY_SIZE, "template.length", "longer than the shared secret");
     BW_TRY(bw_object_use(key, &session));
@@ -397,7 +419,7 @@ bw_result bw_hsm_check_value(struct bw_hsm_object *object, uint8_t ret_check[sta
     size_t len = sizeof check;
     struct bw_session *session;
 
-    BW_CHECK(object->public_key == CK_INVALID_HANDLE, BW_KEY_TYPE, "pairs have no check value");
+    BW_CHECK(object->public_key == CK_INVALID_HANDLE && !(object->is_session_key && bw_session_key_is_private(&object->what)), BW_KEY_TYPE, "pairs have no check value");
     BW_TRY(bw_object_use(object, &session));
     bw_result r = bw_attribute_bytes(session, object->own, CKA_CHECK_VALUE, check, &len);
     bw_session_give(session);
@@ -414,6 +436,7 @@ bw_result bw_hsm_reveal(struct bw_hsm_object *object, struct bw_arena *arena, bw
     struct bw_session *session;
 
     BW_CHECK(object->is_session_key && object->what.extractable, BW_NOT_PERMITTED, "the key may not leave the HSM");
+    BW_CHECK(!bw_session_key_is_private(&object->what), BW_NOT_PERMITTED, "a private key leaves the HSM wrapped or not at all");
     uint8_t *value = bw_arena_alloc(arena, len);
     BW_CHECK(value != NULL, BW_NO_MEMORY, "key value");
     BW_TRY(bw_object_use(object, &session));

@@ -50,10 +50,11 @@ static bw_result check_key_fits(const struct bw_mechanism_row *mechanism, const 
 static bw_result check_mechanism(struct bw_daemon *daemon, const struct bw_job *job)
 {
     const struct bw_mechanism_row *mechanism = job->request.mechanism.row;
-    unsigned use = job->method->use ? job->method->use : BW_USE_GENERATE;
+    const unsigned makes = BW_USE_GENERATE | BW_USE_GENERATE_PAIR;
 
     if (mechanism == NULL || job->method->number == BW_METHOD_NR(ImportKeyMaterial))
         return bw_success(); /* an import's mechanism is the wrapping key's, and its operation looks at it */
+    unsigned use = job->method->use ? job->method->use : mechanism->uses & makes;
     BW_CHECK_AT((mechanism->uses & use) != 0, BW_MECHANISM_INVALID, "mechanism.type", "not for this operation");
     BW_TRY(check_key_fits(mechanism, bw_grant_key(job->grant)));
     BW_CHECK_AT(bw_hsm_offers(daemon->hsm, mechanism->type, use), BW_MECHANISM_INVALID, "mechanism.type", "this region's HSM does not do it");

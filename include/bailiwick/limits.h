@@ -35,8 +35,9 @@ enum {
     BW_RANDOM_MAX       = 64 * 1024,    /* one Random call */
     BW_CONTEXT_PAIRS_MAX= 32,           /* encryption context */
     BW_CONTEXT_TEXT_MAX = 512,          /* key and value each */
-    BW_SEALED_MAX       = 1024,         /* a sealed session key */
+    BW_SEALED_MAX       = 3 * 1024,     /* a sealed session key: a private key of RSA-4096 with room */
     BW_SESSION_KEY_MAX  = 512,          /* a secret key for a session */
+    BW_PRIVATE_KEY_MAX  = 2560,         /* a private key for a session, PKCS#8 of RSA-4096 with room */
     BW_WRAPPED_MAX      = 8 * 1024,     /* a wrapped private key of RSA-4096 with room */
     BW_PUBLIC_KEY_MAX   = 1024,         /* a SubjectPublicKeyInfo of RSA-4096 with room */
     BW_SIGNATURE_MAX    = 1024,

@@ -2,6 +2,8 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.KeyFactory;
+import java.security.KeyPair;
 import java.security.KeyPairGenerator;
 import java.security.KeyStore;
 import java.security.MessageDigest;
@@ -11,11 +13,14 @@ import java.security.SecureRandom;
 import java.security.Security;
 import java.security.Signature;
 import java.security.cert.Certificate;
+import java.security.spec.ECGenParameterSpec;
 import java.security.spec.PSSParameterSpec;
+import java.security.spec.X509EncodedKeySpec;
 import java.util.Arrays;
 import java.util.TreeSet;
 import javax.crypto.AEADBadTagException;
 import javax.crypto.Cipher;
+import javax.crypto.KeyAgreement;
 import javax.crypto.Mac;
 import javax.crypto.SecretKey;
 import javax.crypto.spec.GCMParameterSpec;
@@ -112,6 +117,31 @@ public class Java17 {
         check(Arrays.equals(mac.doFinal(TEXT), same.doFinal(TEXT)), "HMAC with a key that the application brought");
     }
 
+    /** Pairs that no key store has: they live as long as the session. */
+    static void checkSessionPairs() throws Exception {
+        KeyPairGenerator ec = KeyPairGenerator.getInstance("EC", provider), rsa = KeyPairGenerator.getInstance("RSA", provider);
+        ec.initialize(new ECGenParameterSpec("secp256r1"));
+        rsa.initialize(2048);
+        for (KeyPairGenerator generator : new KeyPairGenerator[] { ec, rsa }) {
+            KeyPair pair = generator.generateKeyPair();
+            String algorithm = "SHA256with" + (generator == ec ? "ECDSA" : "RSA");
+            Signature ours = Signature.getInstance(algorithm, provider), theirs = Signature.getInstance(algorithm, generator == ec ? "SunEC" : "SunRsaSign");
+            ours.initSign(pair.getPrivate());
+            ours.update(TEXT);
+            theirs.initVerify(KeyFactory.getInstance(generator == ec ? "EC" : "RSA", generator == ec ? "SunEC" : "SunRsaSign")
+                .generatePublic(new X509EncodedKeySpec(pair.getPublic().getEncoded())));
+            theirs.update(TEXT);
+            check(theirs.verify(ours.sign()), algorithm + " with a pair of the session");
+        }
+        KeyPair own = ec.generateKeyPair();
+        KeyPairGenerator other = KeyPairGenerator.getInstance("EC", "SunEC");
+        other.initialize(new ECGenParameterSpec("secp256r1"));
+        KeyAgreement agreement = KeyAgreement.getInstance("ECDH", provider);
+        agreement.init(own.getPrivate());
+        agreement.doPhase(other.generateKeyPair().getPublic(), true);
+        check(agreement.generateSecret("TlsPremasterSecret") != null, "ECDH with a pair of the session; the secret stays in the region");
+    }
+
     static void serveOne(SSLServerSocket listener) {
         try (SSLSocket socket = (SSLSocket) listener.accept(); OutputStream out = socket.getOutputStream()) {
             out.write(TEXT);
@@ -164,6 +194,7 @@ public class Java17 {
         check(decrypts("RSA/ECB/PKCS1Padding"), "RSA decryption");
         checkAes();
         checkGivenKeys();
+        checkSessionPairs();
         byte[] random = new byte[32], none = new byte[32];
         SecureRandom.getInstance("PKCS11", provider).nextBytes(random);
         check(!Arrays.equals(random, none), "random bytes");

@@ -138,6 +138,23 @@ serve openssl s_server -accept 127.0.0.1:PORT -cert "$CA/eu-central.acme.app.t1.
 broken "s/^endpoints .*/endpoints = 127.0.0.1:$said/"            'names itself as no node of ours' "is it a bailiwickd? name one in 'endpoints'"
 serve /usr/bin/python3 -c 'import socket, time; s = socket.create_server(("127.0.0.1", PORT)); time.sleep(999)'
 broken "s/^endpoints .*/endpoints = 127.0.0.1:$said/"            'the TLS handshake failed'       'it must speak TLS 1.3 itself'
+# a full queue drops what comes, as a firewall does that says nothing
+mkfifo blackhole
+/usr/bin/python3 - >blackhole <<'END' &
+import socket, time
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(0)
+fillers = [socket.socket() for _ in range(4)]
+for filler in fillers:
+    filler.setblocking(False)
+    filler.connect_ex(listener.getsockname())
+print(listener.getsockname()[1], flush=True)
+time.sleep(999)
+END
+served+=($!)
+read -r said <blackhole
+broken "s/^endpoints .*/endpoints = 127.0.0.1:$said/"            'Connection timed out'           'check that bailiwickd runs there and that no firewall is between'
 broken "s,^ca .*,ca = $DIR/ca2/ca.pem,; s,$CA/eu-central.acme,$DIR/ca2/eu-central.acme," 'self-signed certificate in certificate chain' "'ca' and 'trust_domain' must be those of the region"
 WRONG_CLOCK=3600
 export WRONG_CLOCK

@@ -15,5 +15,8 @@ for key in rsa ec; do
 done
 example java-pkcs11.cfg java.cfg "$MODULE"
 java -Xshare:auto -XX:TieredStopAtLevel=1 "$BW_SOURCE/tests/clients/Java17.java" "$DIR/java.cfg"
-[[ $(records --operation Sign --outcome granted) == 17 ]] # 2 certificates, 9 signatures and an HMAC by hand, 5 handshakes
+[[ $(records --operation Sign --outcome granted) == 19 ]] # 2 certificates, 11 signatures and an HMAC by hand, 5 handshakes
 checked "each signature is on record"
+[[ $(records --operation GenerateKey --outcome granted) == 3 ]]
+[[ $(records --operation DeriveKey --outcome granted) == 1 ]]
+checked "so are the pairs of the session, and what was derived with one"

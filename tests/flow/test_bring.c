@@ -15,7 +15,7 @@
 
 enum { PARTS = 8, PART_ROOM = 520 };
 
-static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+static CK_BBOOL yes = CK_TRUE;
 static CK_OBJECT_CLASS secret_key = CKO_SECRET_KEY, private_key = CKO_PRIVATE_KEY;
 static CK_KEY_TYPE type_aes = CKK_AES, type_rsa = CKK_RSA, type_ec = CKK_EC;
 static CK_BYTE p256[] = "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", k256[] = "\x06\x05\x2b\x81\x04\x00\x0a"; /* secp256k1 is not offered */
@@ -137,7 +137,6 @@ static void what_does_not_arrive_is_taken_back(void **state)
 
 static void no_secret_of_its_own(struct key_template *t)  { t->count--; }
 static void extractable(struct key_template *t)           { add(t, CKA_EXTRACTABLE, &yes, 1); }
-static void for_the_session_alone(struct key_template *t) { t->rows[2].pValue = &no; }
 static void value_too_long(struct key_template *t)        { memset(t->bytes[0], 1, 40); t->rows[t->count - 1].ulValueLen = 40; }
 static void value_zero(struct key_template *t)            { memset(t->bytes[0], 0, 32); t->rows[t->count - 1].ulValueLen = 32; }
 static void another_curve(struct key_template *t)         { t->rows[4] = (CK_ATTRIBUTE){ CKA_EC_PARAMS, k256, sizeof k256 - 1 }; }
@@ -148,7 +147,6 @@ static const struct { const char *why; bool rsa; void (*spoil)(struct key_templa
     { "RSA without its coefficient",       true,  no_secret_of_its_own,  CKR_TEMPLATE_INCOMPLETE        },
     { "EC without its value",              false, no_secret_of_its_own,  CKR_TEMPLATE_INCOMPLETE        },
     { "a key that could leave",            true,  extractable,           CKR_TEMPLATE_INCONSISTENT      },
-    { "a private key of a session",        true,  for_the_session_alone, CKR_ATTRIBUTE_READ_ONLY        },
     { "a value longer than the order",     false, value_too_long,        CKR_ATTRIBUTE_VALUE_INVALID    },
     { "a value of zero",                   false, value_zero,            CKR_ATTRIBUTE_VALUE_INVALID    },
     { "a curve that is not offered",       false, another_curve,         CKR_CURVE_NOT_SUPPORTED        },

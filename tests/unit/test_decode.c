@@ -76,7 +76,7 @@ static const struct { const char *why, *method; enum bw_code code; const char *f
     { "no signature",                        "Verify",           BW_BAD_ARGUMENT,      "signature",          { 0x12, 3, 0x1a, 1, 's', 0x1a, 3, 0x08, 0xc1, 0x20 }, 10 },
     { "nothing to unwrap",                   "UnwrapKey",        BW_BAD_ARGUMENT,      "wrapped",            { 0x12, 3, 0x1a, 1, 's', 0x1a, 3, 0x08, 0x89, 0x42 }, 10 },
     { "no template",                         "GenerateKey",      BW_BAD_ARGUMENT,      "template",           { 0x12, 3, 0x08, 0x80, 0x21 },               5 },
-    { "a template of a key pair",            "GenerateKey",      BW_TEMPLATE_INVALID,  "template.key_type",  { 0x12, 3, 0x08, 0x80, 0x21, 0x1a, 2, 0x08, 3 }, 9 },
+    { "a template of an Edwards key",        "GenerateKey",      BW_TEMPLATE_INVALID,  "template.key_type",  { 0x12, 3, 0x08, 0x80, 0x21, 0x1a, 2, 0x08, 0x40 }, 9 },
     { "a session key of 513 bytes",          "GenerateKey",      BW_TEMPLATE_INVALID,  "template.length",    { 0x12, 3, 0x08, 0x80, 0x21, 0x1a, 5, 0x08, 0x1f, 0x10, 0x81, 0x04 }, 12 },
     { "a use that there is not",             "GenerateKey",      BW_BAD_ARGUMENT,      "template.uses",      { 0x12, 3, 0x08, 0x80, 0x21, 0x1a, 4, 0x08, 0x1f, 0x18, 0x7f }, 11 },
     { "no envelope",                         "Unwrap",           BW_BAD_ARGUMENT,      "envelope",           { 0 },                                       0 },

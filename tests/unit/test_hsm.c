@@ -490,6 +490,128 @@ static void a_sealed_key_opens_again_even_after_the_token_was_closed(void **stat
     bw_hsm_object_unref(again);
 }
 
+/* ---- private session keys ---- */
+
+static EVP_PKEY *session_public(struct bw_hsm_object *key, const struct bw_spec_row *spec)
+{
+    const struct bw_spec_row *told = NULL;
+    struct bw_buf spki = { 0 };
+
+    OK(bw_hsm_session_public(key, &told, &spki));
+    assert_ptr_equal(told, spec);
+    EVP_PKEY *public = spki.len > 0 ? public_key(&spki) : NULL;
+    bw_buf_clear(&spki);
+    return public;
+}
+
+/* With the private half inside and OpenSSL's outside. */
+static void signs_for(struct bw_hsm_object *key, EVP_PKEY *public)
+{
+    struct bw_mechanism m = mechanism_of(bw_hsm_object_key_type(key) == CKK_RSA ? CKM_RSA_PKCS : CKM_ECDSA);
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(public, NULL);
+    bw_bytes signature;
+
+    OK(bw_hsm_sign(key, &m, key32, &arena, &signature));
+    assert_int_equal(EVP_PKEY_verify_init(context), 1);
+    if (m.row->type == CKM_RSA_PKCS) {
+        assert_int_equal(EVP_PKEY_verify(context, signature.data, signature.len, key32.data, key32.len), 1);
+    } else {
+        unsigned char *der = NULL;
+        ECDSA_SIG *parts = ECDSA_SIG_new();
+        size_t half = signature.len / 2;
+        assert_int_equal(ECDSA_SIG_set0(parts, BN_bin2bn(signature.data, (int)half, NULL), BN_bin2bn(signature.data + half, (int)half, NULL)), 1);
+        int len = i2d_ECDSA_SIG(parts, &der);
+        assert_int_equal(EVP_PKEY_verify(context, der, (size_t)len, key32.data, key32.len), 1);
+        OPENSSL_free(der);
+        ECDSA_SIG_free(parts);
+    }
+    EVP_PKEY_CTX_free(context);
+}
+
+static struct bw_session_key private_key(unsigned uses, bool extractable)
+{
+    return (struct bw_session_key){ .uses = uses, .extractable = extractable, .region = eu, .tenant = acme };
+}
+
+static void a_pair_for_a_session_signs_before_and_after_its_seal(void **state)
+{
+    static const enum bw_spec specs[] = { BW_SPEC_RSA_2048, BW_SPEC_EC_P256, BW_SPEC_EC_P384, BW_SPEC_EC_P521 };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
+        const struct bw_spec_row *spec = bw_spec_row(specs[i]);
+        struct bw_session_key what = private_key(BW_USE_SIGN, false), told;
+        struct bw_hsm_object *key = NULL, *again = NULL;
+        bw_bytes sealed;
+
+        OK(bw_hsm_generate_session_pair(token, spec, &what, &key));
+        EVP_PKEY *public = session_public(key, spec);
+        signs_for(key, public);
+        OK(bw_hsm_seal(key, &arena, &sealed));
+        bw_hsm_object_unref(key);
+        reopen();
+        OK(bw_hsm_unseal(token, &eu, &acme, sealed, &again, &told));
+        assert_int_equal(told.key_type, spec->key_type);
+        assert_int_equal(told.uses, BW_USE_SIGN);
+        signs_for(again, public);
+        bw_hsm_object_unref(again);
+        EVP_PKEY_free(public);
+    }
+}
+
+static void a_private_key_comes_in_as_pkcs8_and_leaves_wrapped_or_not_at_all(void **state)
+{
+    static const struct { enum bw_spec spec; const char *type, *group; } kinds[] = {
+        { BW_SPEC_RSA_2048, "RSA", NULL }, { BW_SPEC_RSA_4096, "RSA", NULL }, { BW_SPEC_EC_P256, "EC", "P-256" }, { BW_SPEC_EC_P521, "EC", "P-521" },
+    };
+    struct bw_hsm_object *aes = known_key(CKK_AES, key32, false);
+    const struct bw_mechanism kwp = mechanism_of(CKM_AES_KEY_WRAP_PAD);
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        const struct bw_spec_row *spec = bw_spec_row(kinds[i].spec);
+        EVP_PKEY *ours = kinds[i].group ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", kinds[i].group) : EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)spec->bits);
+        struct bw_session_key what = private_key(BW_USE_SIGN, true), other = private_key(BW_USE_SIGN, false);
+        struct bw_hsm_object *key = NULL, *again = NULL;
+        bw_bytes sealed, wrapped, value;
+        unsigned char *der = NULL;
+        PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(ours);
+        int len = i2d_PKCS8_PRIV_KEY_INFO(info, &der);
+
+        what.key_type = other.key_type = spec->key_type;
+        OK(bw_hsm_import_session(token, bw_bytes_of(der, (size_t)len), &what, &key));
+        EVP_PKEY_free(session_public(key, spec));
+        signs_for(key, ours);
+        OK(bw_hsm_seal(key, &arena, &sealed));
+        OK(bw_hsm_wrap(aes, &kwp, key, &arena, &wrapped));
+        assert_int_equal(wrapped.len, bw_hsm_session_key(key)->length + 8);
+        REFUSED(bw_hsm_reveal(key, &arena, &value), BW_NOT_PERMITTED);
+        OK(bw_hsm_unwrap(aes, &kwp, wrapped, &other, &again));
+        signs_for(again, ours);
+        REFUSED(bw_hsm_wrap(aes, &kwp, again, &arena, &wrapped), BW_NOT_PERMITTED);
+        bw_hsm_object_unref(key);
+        bw_hsm_object_unref(again);
+        PKCS8_PRIV_KEY_INFO_free(info);
+        OPENSSL_free(der);
+        EVP_PKEY_free(ours);
+    }
+    bw_hsm_object_unref(aes);
+}
+
+static void what_is_no_private_key_for_a_session_is_refused(void **state)
+{
+    struct bw_session_key what = private_key(BW_USE_SIGN, false);
+    struct bw_hsm_object *key = NULL;
+    (void)state;
+
+    REFUSED(bw_hsm_generate_session_pair(token, bw_spec_row(BW_SPEC_ED25519), &what, &key), BW_KEY_TYPE);
+    REFUSED(bw_hsm_generate_session_pair(token, NULL, &what, &key), BW_KEY_TYPE);
+    what.uses = BW_USE_ENCRYPT;
+    REFUSED(bw_hsm_generate_session_pair(token, bw_spec_row(BW_SPEC_RSA_2048), &what, &key), BW_TEMPLATE_INVALID);
+    what.key_type = CKK_EC;
+    REFUSED(bw_hsm_import_session(token, key32, &what, &key), BW_DATA_INVALID);
+}
+
 static void a_seal_with_any_bit_changed_is_refused(void **state)
 {
     bw_bytes sealed;
@@ -960,6 +1082,9 @@ int main(void)
         CASE(a_sealed_key_opens_again_even_after_the_token_was_closed),
         CASE(a_seal_with_any_bit_changed_is_refused),
         CASE(another_tenants_seal_is_refused),
+        CASE(a_pair_for_a_session_signs_before_and_after_its_seal),
+        CASE(a_private_key_comes_in_as_pkcs8_and_leaves_wrapped_or_not_at_all),
+        CASE(what_is_no_private_key_for_a_session_is_refused),
         CASE(session_keys_have_sizes_of_their_type),
         CASE(check_values_are_those_of_openssl),
         CASE(reopening_finds_the_same_keys),

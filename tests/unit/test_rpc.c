@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
 #include <string.h>
 
 #include "bailiwick/v1/crypto.pb-c.h"
@@ -21,13 +22,15 @@ static struct {
     struct bw_arena   arena;                       /* holds the requests */
     ProtobufCMessage *request;                     /* the last one, as it arrives */
     uint8_t           ids[8][BW_REQUEST_ID_LEN];
+    int64_t           began_ms[8];                 /* what each call's deadline counts from */
     unsigned          calls;
     const ProtobufCMessage *replies[8];            /* what to answer, in order; NULL: refuse */
 } far;
 
-bw_result bw_call(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request, struct bw_arena *arena,
-                  ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal)
+bw_result bw_call_since(struct bw_client *client, const struct bw_method *method, const ProtobufCMessage *request, int64_t began_ms,
+                        struct bw_arena *arena, ProtobufCMessage **ret_reply, struct bw_refusal *ret_refusal)
 {
+    far.began_ms[far.calls] = began_ms;
     const ProtobufCMessage *reply = far.replies[far.calls];
     bw_bytes packed;
 
@@ -315,6 +318,25 @@ static void an_update_names_what_it_changes(void **state)
 
 #define RPC_TEST(test) cmocka_unit_test_teardown(test, forget)
 
+static void what_one_function_asks_has_one_deadline(void **state)
+{
+    const V1(RandomReply) reply = { PROTOBUF_C_MESSAGE_INIT(&bailiwick__v1__random_reply__descriptor), NULL, { 4, (uint8_t *)"rand" } };
+    bw_bytes random;
+    (void)state;
+
+    for (size_t i = 0; i < 4; i++)
+        far.replies[i] = &reply.base;
+    bw_rpc_begin();
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(bw_ok(bw_rpc_random(&remote, &arena, 4, &random)));
+        (void)poll(NULL, 0, 5); /* time passes */
+    }
+    bw_rpc_end();
+    assert_true(bw_ok(bw_rpc_random(&remote, &arena, 4, &random)));
+    assert_true(far.began_ms[0] == far.began_ms[1] && far.began_ms[1] == far.began_ms[2]);
+    assert_true(far.began_ms[3] >= far.began_ms[0] + 15);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +350,7 @@ int main(void)
         RPC_TEST(an_envelope_of_another_key_is_refused),
         RPC_TEST(a_list_comes_in_pages),
         RPC_TEST(an_update_names_what_it_changes),
+        RPC_TEST(what_one_function_asks_has_one_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

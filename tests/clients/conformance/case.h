@@ -47,6 +47,7 @@ void wrong_inits(void);
 void messages(void);
 void dual_functions(void);
 void every_mechanism(void);
+void key_pairs(void);
 void randomness(void);
 
 #endif

@@ -62,6 +62,8 @@ static const struct { const char *name; long theirs, ours; const char *why; } di
     { "CKM_AES_GCM *: C_Decrypt of too little",        0x05,  0x40,  "CKR_ENCRYPTED_DATA_INVALID, where SoftHSM has CKR_GENERAL_ERROR" },
     { "CKM_RSA_*: C_Decrypt of too little",            0x05,  0x41,  "CKR_ENCRYPTED_DATA_LEN_RANGE, where SoftHSM has CKR_GENERAL_ERROR" },
     { "CKM_*: C_UnwrapKey, damaged",                   0x05,  0x110, "CKR_WRAPPED_KEY_INVALID, where SoftHSM has CKR_GENERAL_ERROR" },
+    { "a pair of the session, *: C_UnwrapKey, damaged", 0x05, 0x110, "the same" },
+    { "a private key * RSA-2048: C_CreateObject without its last part", 0, 0xd0, "an RSA key comes with all its parts: Current Mechanisms 2.1.3 lets a token ask for them" },
     { "CKM_ECDH1_DERIVE *: C_DeriveKey with half a point", 0x05, 0x71, "CKR_MECHANISM_PARAM_INVALID, where SoftHSM has CKR_GENERAL_ERROR" },
 };
 
@@ -199,6 +201,7 @@ static int observe(const char *path)
     messages();
     dual_functions();
     every_mechanism();
+    key_pairs();
     randomness();
     begin("end");
     say("C_Finalize", p11->C_Finalize(NULL));
