@@ -162,24 +162,28 @@ static void tell_damage(void *self, const struct bw_audit_damage *damage)
            { "instead", "nothing more is served: export what verifies, then put back a copy that goes on from the last checkpoint" });
 }
 
-static bw_result start_audit(struct bw_daemon *daemon)
+static bw_result open_audit(struct bw_daemon *daemon)
 {
-    struct bw_audit_options options = {
+    const struct bw_audit_options options = {
         .dir = daemon->config->audit_dir, .region = daemon->region, .node = daemon->config->node, .host = daemon->config->trust_domain,
-        .guard = daemon->config->audit_guard, .alarm = tell_checkpoint, .damaged = tell_damage, .self = daemon, .lay_out = true,
+        .guard = daemon->config->audit_guard, .signer = &daemon->log_signer->note, .alarm = tell_checkpoint, .damaged = tell_damage, .self = daemon,
+        .lay_out = true,
     };
     uint32_t number;
 
     BW_TRY(bw_audit_key_number(&options, &number));
+    BW_TRY(bw_audit_signer_of(daemon->token, daemon->config->trust_domain, number, daemon->log_signer));
+    return bw_audit_open(&options, &daemon->audit);
+}
+
+static bw_result start_audit(struct bw_daemon *daemon)
+{
     daemon->log_signer = calloc(1, sizeof *daemon->log_signer);
     BW_CHECK(daemon->log_signer != NULL, BW_NO_MEMORY, "log key");
-    bw_result result = bw_audit_signer_of(daemon->token, daemon->config->trust_domain, number, daemon->log_signer);
-    options.signer = &daemon->log_signer->note;
-    if (bw_ok(result))
-        result = bw_audit_open(&options, &daemon->audit);
+    bw_result result = open_audit(daemon);
+
     if (!bw_ok(result))
         free(bw_take(&daemon->log_signer));
-
     if (result.code == BW_WRONG_REGION)
         bw_log(daemon->log, BW_LOG_ERROR, "the audit log differs", { "configured", daemon->region.text }, { "audit", daemon->config->audit_dir },
                { "wrong", "it was made for another region" });
