@@ -64,6 +64,12 @@ static bw_result give_parts(struct call *call)
     return bw_success();
 }
 
+/* Nobody else wants anything of the region. */
+static bool is_alone(const struct call *call)
+{
+    return atomic_load_explicit(&call->pool->asking, memory_order_relaxed) == 1 && call->each == NULL;
+}
+
 /* The first to wait polls for all who do; the others sleep until it, or whoever comes after it, wakes them. */
 static bw_result wait_for_answer(struct call *call, struct bw_connection *connection)
 {
@@ -77,7 +83,7 @@ static bw_result wait_for_answer(struct call *call, struct bw_connection *connec
             continue;
         }
         connection->led = true;
-        bw_pool_poll(pool, connection, call->deadline_ms);
+        bw_pool_poll(pool, connection, call->deadline_ms, is_alone(call));
         connection->led = false;
         (void)bw_connection_step(connection); /* how it went is in each stream's fate */
         BW_TRY(give_parts(call));
@@ -180,7 +186,10 @@ bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_by
 bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes request, bool retry,
                          struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    return bw_client_call_until(client, path, request, retry, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
+    atomic_fetch_add_explicit(&client->pool.asking, 1, memory_order_relaxed);
+    bw_result r = bw_client_call_until(client, path, request, retry, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
+    atomic_fetch_sub_explicit(&client->pool.asking, 1, memory_order_relaxed);
+    return r;
 }
 
 bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes request, unsigned quiet_ms,
@@ -203,7 +212,10 @@ unsigned bw_client_patience_ms(const struct bw_client *client)
 bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request, int64_t deadline_ms,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    return bw_batcher_call(&client->batchers[cost], client, number, request, deadline_ms, arena, ret_reply, ret_refusal);
+    atomic_fetch_add_explicit(&client->pool.asking, 1, memory_order_relaxed);
+    bw_result r = bw_batcher_call(&client->batchers[cost], client, number, request, deadline_ms, arena, ret_reply, ret_refusal);
+    atomic_fetch_sub_explicit(&client->pool.asking, 1, memory_order_relaxed);
+    return r;
 }
 
 /* ---- the passphrase ---- */

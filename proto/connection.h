@@ -41,6 +41,7 @@ struct bw_connection {
     bool                  offended;  /* we told the server that it breaks the protocol */
     bool                  hung_up;   /* the server went away between the handshake and its SETTINGS */
     bool                  led;       /* a caller is the leader: it polls for all */
+    unsigned              slow;      /* polls for which it is not worth looking before sleeping: the region answers too late */
     int64_t               heard_ms;  /* when bytes came last */
     int64_t               used_ms;   /* when a stream ended last */
     bw_result             broken;
@@ -65,9 +66,10 @@ void      bw_connection_unref(struct bw_connection *connection);
 bw_result bw_connection_step(struct bw_connection *connection);
 
 /* Without the mutex, by the leader or the connecting thread alone: until a step is due, the bell rings, or the time
- * has come. events is of bw_connection_events, asked with the mutex held. */
+ * has come. events is of bw_connection_events, asked with the mutex held. spins: looks for a while before it sleeps; false,
+ * and it had to sleep all the same. */
 short bw_connection_events(const struct bw_connection *connection);
-void  bw_connection_poll(const struct bw_connection *connection, short events, int64_t until_ms);
+bool  bw_connection_poll(const struct bw_connection *connection, short events, int64_t until_ms, bool spins);
 void  bw_connection_ring(const struct bw_connection *connection);
 
 /* Whether it takes new streams: open, and the server has not said goodbye. */

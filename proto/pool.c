@@ -5,6 +5,7 @@
 #include <time.h>
 
 enum {
+    SLOW            = 16,        /* answers that are slept for after one that was not worth looking for */
     IDLE_DEFAULT_MS = 60 * 1000, /* below what firewalls keep an idle connection for */
     PAUSE_LEAST_MS  = 20,        /* however little time is left */
     SHARE_LEAST_MS  = 100        /* a handshake across the world takes that long */
@@ -94,13 +95,18 @@ static bool connection_is_good(struct bw_pool *pool)
 
 /* ---- making one ---- */
 
-void bw_pool_poll(struct bw_pool *pool, const struct bw_connection *connection, int64_t until_ms)
+void bw_pool_poll(struct bw_pool *pool, struct bw_connection *connection, int64_t until_ms, bool alone)
 {
     short events = bw_connection_events(connection);
+    bool  spins  = alone && connection->slow == 0;
 
     (void)pthread_mutex_unlock(&pool->lock);
-    bw_connection_poll(connection, events, until_ms);
+    bool in_time = bw_connection_poll(connection, events, until_ms, spins);
     (void)pthread_mutex_lock(&pool->lock);
+    if (spins && !in_time)
+        connection->slow = SLOW;
+    else if (connection->slow > 0)
+        connection->slow--;
 }
 
 static bw_result drive(struct bw_pool *pool, struct bw_connection *connection, int64_t until_ms)
@@ -111,7 +117,7 @@ static bw_result drive(struct bw_pool *pool, struct bw_connection *connection, i
         if (bw_connection_takes(connection))
             return bw_success();
         BW_CHECK(bw_now_ms() < until_ms, BW_UNREACHABLE, "the server did not answer in time");
-        bw_pool_poll(pool, connection, until_ms);
+        bw_pool_poll(pool, connection, until_ms, false);
     }
 }
 

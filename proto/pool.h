@@ -8,6 +8,7 @@
 struct bw_pool {
     char                 *ca_file, *certificate_file, *key_file;
     unsigned              deadline_ms, idle_ms;
+    atomic_uint           asking;      /* callers that want something of the region, whether or not it is on its way */
 
     pthread_mutex_t       lock;        /* all below, and all that OpenSSL and nghttp2 do for us */
     pthread_cond_t        changed;     /* a connection came or failed, a caller left, or all is cancelled */
@@ -51,7 +52,7 @@ bw_result bw_pool_check(const struct bw_pool *pool); /* BW_CANCELLED after that 
 /* These let go of the lock while they wait. */
 void      bw_pool_wait(struct bw_pool *pool, pthread_cond_t *condition, int64_t until_ms);
 bw_result bw_pool_pause(struct bw_pool *pool, int64_t until_ms, int64_t deadline_ms); /* a quarter of the time left at most; BW_CANCELLED */
-void      bw_pool_poll(struct bw_pool *pool, const struct bw_connection *connection, int64_t until_ms);
+void      bw_pool_poll(struct bw_pool *pool, struct bw_connection *connection, int64_t until_ms, bool alone); /* alone: with nobody else's request */
 
 /* For bw_pool_wait: on bw_now_ms's clock. */
 bool bw_pool_init_condition(pthread_cond_t *condition);

@@ -17,9 +17,10 @@
 
 enum {
     DRAIN_MAX         = 128, /* events between two commits: bounds how long the first of them waits */
-    COMMIT_AT         = 16,   /* jobs that are worth a commit of their own, though more may be there */
+    COMMIT_AT         = 16,  /* jobs that are worth a commit of their own, though more may be there */
     POSTED_PER_METHOD = 4,   /* requests posted; each is posted anew before its call is served */
     POSTED_UNKNOWN    = 4,
+    SPIN_US           = 100, /* in which a lone caller is back with its next request */
     TICK_MS           = 100  /* how long other threads' wishes wait at most */
 };
 
@@ -84,25 +85,41 @@ static void note_quiet(struct bw_listener *listener)
     (void)pthread_mutex_unlock(&listener->lock);
 }
 
+/* A lone caller comes back sooner than this thread would wake up again. */
+static grpc_event next_event(struct bw_listener *listener, gpr_timespec spin_until)
+{
+    gpr_timespec now = gpr_now(GPR_CLOCK_MONOTONIC);
+
+    for (; gpr_time_cmp(now, spin_until) < 0; now = gpr_now(GPR_CLOCK_MONOTONIC)) {
+        grpc_event event = grpc_completion_queue_next(listener->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
+        if (event.type != GRPC_QUEUE_TIMEOUT)
+            return event;
+    }
+    return grpc_completion_queue_next(listener->queue, gpr_time_add(now, gpr_time_from_millis(TICK_MS, GPR_TIMESPAN)), NULL);
+}
+
 static void *loop(void *self)
 {
     struct bw_listener *listener = self;
     grpc_event event;
+    gpr_timespec spin_until = gpr_inf_past(GPR_CLOCK_MONOTONIC);
 
     (void)pthread_setname_np(pthread_self(), "bw-listener");
     do {
         unsigned drained = 0;
-        gpr_timespec tick = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
-        event = grpc_completion_queue_next(listener->queue, tick, NULL);
+        event = next_event(listener, spin_until);
         heed_wishes(listener);
         while (run_event(&event) && ++drained < DRAIN_MAX && listener->unflushed < COMMIT_AT)
             event = grpc_completion_queue_next(listener->queue, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
         if (listener->is_closing && event.type == GRPC_QUEUE_TIMEOUT)
             note_quiet(listener);
+        bool alone = listener->unflushed == 1;
         if (listener->unflushed > 0) /* else what is queued is workers', who know when it is worth a commit */
             bw_audit_flush(listener->daemon->audit);
         listener->unflushed = 0;
         bw_log_flush(listener->daemon->log);
+        if (alone)
+            spin_until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_micros(SPIN_US, GPR_TIMESPAN));
     } while (event.type != GRPC_QUEUE_SHUTDOWN);
     return NULL;
 }
