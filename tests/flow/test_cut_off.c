@@ -217,6 +217,13 @@ static const Bailiwick__V1__Receipt *revoke_giver(const char *principal)
     return revoke(giver);
 }
 
+/* A key has room for so many grants. */
+static void take_grant_back(void)
+{
+    (void)revoke_grant(NULL);
+    widen();
+}
+
 static const struct way {
     const char *name;
     void      (*prepare)(void);
@@ -231,7 +238,7 @@ static const struct way {
     { "raise the minimum",  nothing,       raise_minimum, lower_minimum, BW_KEY_STATE     },
     { "revoke a grant",     give_grant,    revoke_grant,  widen,         BW_NOT_PERMITTED },
     { "revoke its parent",  hand_grant_on, revoke_grant,  widen,         BW_NOT_PERMITTED },
-    { "revoke its giver",   have_another_hand_it_on, revoke_giver, widen, BW_NOT_PERMITTED },
+    { "revoke its giver",   have_another_hand_it_on, revoke_giver, take_grant_back, BW_NOT_PERMITTED },
 };
 
 static unsigned long long run_round(const struct way *way, unsigned number, const char *log)
