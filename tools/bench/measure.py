@@ -66,8 +66,8 @@ def arguments():
         parser.error("--against and --profile take operations, not groups")
     if args.profile and any(callers.endswith("p") for _, callers in args.cells):
         parser.error("--profile takes threads, not processes: name their number, such as gcm-32@16")
-    if args.readme and (args.only or args.quick or args.against or args.profile):
-        parser.error("--readme is for a whole run")
+    if args.readme and (args.quick or args.against or args.profile or not {"rates", "footprint"} <= set(args.groups)):
+        parser.error("--readme is for whole groups, rates and footprint among them")
     args.rounds = args.rounds or (3 if args.quick else 4)
     try:
         os.makedirs(args.out, exist_ok=True)
