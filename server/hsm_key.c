@@ -118,14 +118,29 @@ static bw_result destroy_handle(struct bw_session *session, CK_OBJECT_HANDLE obj
     return rv == CKR_OBJECT_HANDLE_INVALID ? bw_success() : BW_RV(session, rv, BW_HSM_FAILED);
 }
 
+/* A process that was killed between a pair's halves left the public one alone. Nobody was told of such a version. */
+static bw_result make_room(struct bw_session *session, const bw_key_id *id, uint32_t version)
+{
+    struct bw_token *token = session->token;
+    struct bw_hsm_index_entry there;
+
+    if (!is_indexed(token, id, version, &there))
+        return bw_success();
+    BW_CHECK(there.own == CK_INVALID_HANDLE, BW_ALREADY_EXISTS, "a key version of this id");
+    BW_TRY(destroy_handle(session, there.public_key));
+    (void)pthread_mutex_lock(&token->tables);
+    bw_hsm_index_remove(&token->index, id, version);
+    (void)pthread_mutex_unlock(&token->tables);
+    return bw_success();
+}
+
 static bw_result generate_on_token(struct bw_session *session, const struct making *making, const bw_key_id *id, uint32_t version,
                                    struct bw_buf *ret_public_key)
 {
     struct bw_token *token = session->token;
-    struct bw_hsm_index_entry there;
     struct bw_hsm_object made;
 
-    BW_CHECK(!is_indexed(token, id, version, &there), BW_ALREADY_EXISTS, "a key version of this id");
+    BW_TRY(make_room(session, id, version));
     BW_TRY(generate(session, making, &made));
     bw_result r = bw_spec_is_pair(making->spec) ? bw_public_key_read(session, made.public_key, made.key_type, ret_public_key) : bw_success();
     if (bw_ok(r))
@@ -208,10 +223,9 @@ static bw_result copy_to_token(struct bw_session *session, CK_OBJECT_HANDLE obje
 static bw_result keep(struct bw_session *session, const struct bw_hsm_object *object, const bw_key_id *id, uint32_t version, const char *label)
 {
     struct bw_hsm_object kept = { .key_type = object->key_type, .bits = object->bits };
-    struct bw_hsm_index_entry there;
     uint8_t cka_id[BW_CKA_ID_LEN];
 
-    BW_CHECK(!is_indexed(session->token, id, version, &there), BW_ALREADY_EXISTS, "a key version of this id");
+    BW_TRY(make_room(session, id, version));
     cka_id_of(id, version, cka_id);
     BW_TRY(copy_to_token(session, object->own, !object->is_session_key, bw_bytes_of(cka_id, sizeof cka_id), label, &kept.own));
     bw_result r = check_kept(session, kept.own);
