@@ -1029,33 +1029,6 @@ static void start_again(void)
     OK(bw_token_open(hsm, LABEL, "", USER_PIN, &token));
 }
 
-/* SoftHSM writes it after the public one. */
-static void lose_private_half(void)
-{
-    char command[256];
-
-    (void)snprintf(command, sizeof command, "find %s -name '*.object' ! -name token.object -printf '%%T@ %%p\\n' | sort -n | tail -n 1 | cut -d' ' -f2 | xargs rm",
-                   softhsm.folder);
-    assert_int_equal(system(command), 0);
-}
-
-static void a_pair_that_was_half_made_is_made_anew(void **state)
-{
-    struct bw_buf half = { 0 }, whole = { 0 };
-    struct bw_hsm_object *key;
-    (void)state;
-
-    OK(bw_hsm_log_key(token, 41, &key, &half));
-    bw_hsm_object_unref(key);
-    lose_private_half();
-    start_again();
-    OK(bw_hsm_log_key(token, 41, &key, &whole));
-    assert_false(bw_bytes_equal(bw_buf_bytes(&half), bw_buf_bytes(&whole)));
-    bw_hsm_object_unref(key);
-    bw_buf_clear(&half);
-    bw_buf_clear(&whole);
-}
-
 /* As a killed process leaves them: beside each object of the tokens, its first so many bytes. */
 static void halve_objects(unsigned bytes)
 {
@@ -1128,7 +1101,6 @@ int main(void)
         CASE(two_tokens_of_one_label_are_told_apart_by_serial_only),
         CASE(eight_threads_with_mixed_load_all_get_their_answers),
         CASE(closing_the_token_under_eight_threads_refuses_them_all),
-        CASE(a_pair_that_was_half_made_is_made_anew),
         CASE(objects_that_were_half_written_are_passed_over), /* the last: it leaves them behind */
     };
     return cmocka_run_group_tests(tests, start, stop);
