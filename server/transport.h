@@ -25,8 +25,9 @@ struct bw_listener {
     bool                   has_thread, is_open;
     void                  *methods[128];      /* registered, by method number */
     uint64_t               trust_seen;        /* bw_trust_read's */
-    pthread_mutex_t        lock;              /* over the next four */
+    pthread_mutex_t        lock;              /* over the next five */
     pthread_cond_t         changed;
+    bool                   started;           /* the thread may take events */
     bool                   takes_no_more;     /* calls: the server was told to shut down, and none is on its way here */
     bool                   server_is_down;
     size_t                 in_flight;         /* calls whose memory is in use */
