@@ -103,6 +103,19 @@ bw_bytes bw_read_bytes(struct bw_reader *reader, size_t len)
     return front;
 }
 
+bw_bytes bw_read_line(struct bw_reader *reader)
+{
+    const uint8_t *end = reader->rest.len > 0 ? memchr(reader->rest.data, '\n', reader->rest.len) : NULL;
+
+    if (end == NULL) {
+        reader->failed = true;
+        return bw_bytes_of(NULL, 0);
+    }
+    bw_bytes line = bw_read_bytes(reader, (size_t)(end - reader->rest.data));
+    (void)bw_read_bytes(reader, 1);
+    return line;
+}
+
 uint64_t bw_read_be(struct bw_reader *reader, unsigned width)
 {
     uint64_t value = 0;

@@ -66,31 +66,18 @@ bw_result bw_succession_add(const struct bw_checkpoint *last, uint64_t number, c
 
 /* ---- reading ---- */
 
-static bw_bytes read_line(struct bw_reader *reader)
-{
-    const uint8_t *end = reader->rest.len > 0 ? memchr(reader->rest.data, '\n', reader->rest.len) : NULL;
-
-    if (end == NULL) {
-        reader->failed = true;
-        return bw_bytes_of(NULL, 0);
-    }
-    bw_bytes line = bw_read_bytes(reader, (size_t)(end - reader->rest.data));
-    (void)bw_read_bytes(reader, 1);
-    return line;
-}
-
 /* Up to and with the signature line: each note has one empty line, and one signature. */
 static bw_result next_note(struct bw_reader *reader, bw_bytes *ret_note)
 {
     const uint8_t *from = reader->rest.data;
 
-    while (!reader->failed && read_line(reader).len > 0)
+    while (!reader->failed && bw_read_line(reader).len > 0)
         ;
-    (void)read_line(reader);
+    (void)bw_read_line(reader);
     BW_CHECK(!reader->failed, BW_DATA_INVALID, "not a note about a log's key");
     *ret_note = bw_bytes_of(from, (size_t)(reader->rest.data - from));
     if (reader->rest.len > 0)
-        BW_CHECK(read_line(reader).len == 0 && reader->rest.len > 0, BW_DATA_INVALID, "not a note about a log's key");
+        BW_CHECK(bw_read_line(reader).len == 0 && reader->rest.len > 0, BW_DATA_INVALID, "not a note about a log's key");
     return bw_success();
 }
 
@@ -113,11 +100,11 @@ static bw_result read_text(bw_bytes note, char name[static BW_NOTE_NAME_MAX + 1]
 {
     const uint8_t   *end    = memmem(note.data, note.len, "\n\n", 2);
     struct bw_reader reader = { .rest = bw_bytes_of(note.data, end != NULL ? (size_t)(end - note.data) + 1 : 0) };
-    bw_bytes         named  = read_line(&reader);
+    bw_bytes         named  = bw_read_line(&reader);
 
-    BW_TRY(read_number(read_line(&reader), &link->number));
-    BW_TRY(bw_note_key_parse(read_line(&reader), &link->old));
-    BW_TRY(bw_note_key_parse(read_line(&reader), &link->next));
+    BW_TRY(read_number(bw_read_line(&reader), &link->number));
+    BW_TRY(bw_note_key_parse(bw_read_line(&reader), &link->old));
+    BW_TRY(bw_note_key_parse(bw_read_line(&reader), &link->next));
     BW_TRY(bw_checkpoint_parse(reader.rest, &link->last));
     BW_TRY(name_of_notes(link->last.origin, name));
     BW_CHECK(bw_bytes_equal(named, bw_bytes_text(name)) && strcmp(link->old.name, link->last.origin) == 0 && strcmp(link->next.name, link->last.origin) == 0,

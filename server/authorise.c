@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "change.h"
 #include "daemon.h"
 #include "hsm.h"
 #include "key_grant.h"
@@ -100,16 +101,8 @@ static bw_result find_tenant(struct bw_daemon *daemon, const struct bw_job *job,
 
 /* ---- which key ---- */
 
-static int64_t wall_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* The clock is read only for those few keys that have an end. */
-static bool is_past(int64_t end_us) { return end_us != 0 && end_us != INT64_MAX && end_us <= wall_us(); }
+static bool is_past(int64_t end_us) { return end_us != 0 && end_us != INT64_MAX && end_us <= bw_now_us(); }
 
 static bw_result check_state(const struct bw_key *key)
 {
@@ -144,7 +137,7 @@ static bw_result ask_policy(struct bw_daemon *daemon, const struct bw_job *job, 
     struct bw_policy_question question = {
         .caller = &job->caller.identity, .home = &daemon->region, .use = use,
         .mechanism = request->mechanism.row, .context = context,
-        .purpose = request->purpose ? request->purpose : "", .release = release, .now_us = wall_us(),
+        .purpose = request->purpose ? request->purpose : "", .release = release, .now_us = bw_now_us(),
     };
 
     BW_CHECK(key->uses & use, BW_NOT_PERMITTED, "key has no such use");
@@ -161,7 +154,7 @@ static bw_result check_manager(struct bw_daemon *daemon, const struct bw_job *jo
         return bw_success();
     }
     if (caller->identity.role == BW_ROLE_APP)
-        BW_CHECK(bw_key_concerns(key, bw_key_grants_over(key, daemon->registry), &caller->identity, &daemon->region, NULL, wall_us()), BW_NOT_PERMITTED, "key policy is not about this caller");
+        BW_CHECK(bw_key_concerns(key, bw_key_grants_over(key, daemon->registry), &caller->identity, &daemon->region, NULL, bw_now_us()), BW_NOT_PERMITTED, "key policy is not about this caller");
     return bw_success();
 }
 
@@ -248,7 +241,7 @@ static bw_result check_origin(struct bw_daemon *daemon, const struct bw_job *job
 {
     const struct bw_identity *caller = &job->caller.identity;
     const uint64_t over   = bw_key_grants_over(key, daemon->registry);
-    const int64_t  now_us = wall_us();
+    const int64_t  now_us = bw_now_us();
 
     BW_TRY(check_state(key));
     if (bw_key_concerns(key, over, caller, &daemon->region, mechanism, now_us))

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "audit.h"
+#include "change.h"
 #include "hsm.h"
 #include "pin.h"
 #include "store.h"
@@ -105,14 +105,6 @@ static bw_result make_token(const struct bw_config *config, struct bw_hsm *hsm, 
     return bw_token_create(hsm, label, reveal(so_pin), reveal(pin), serial);
 }
 
-static int64_t wall_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 bw_result bw_init_region(const struct bw_config *config, char *message, size_t room)
 {
     const struct bw_hsm_options   hsm_options   = { .module = config->hsm_module, .sessions = config->hsm_sessions };
@@ -132,7 +124,7 @@ bw_result bw_init_region(const struct bw_config *config, char *message, size_t r
         return say(message, room, result, label);
     if (!bw_ok(result = make_token(config, hsm, label)))
         return say(message, room, result, label);
-    if (!bw_ok(result = bw_store_create(config->store_dir, &config->region, wall_us())))
+    if (!bw_ok(result = bw_store_create(config->store_dir, &config->region, bw_now_us())))
         return say(message, room, result, config->store_dir);
     if (!bw_ok(result = bw_audit_create(&audit_options)))
         return say(message, room, result, config->audit_dir);

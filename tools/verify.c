@@ -387,19 +387,6 @@ bw_result bw_record_proof_print(const struct bw_record_proof *proof, struct bw_b
     return r;
 }
 
-static bw_bytes read_line(struct bw_reader *reader)
-{
-    const uint8_t *end = reader->rest.len > 0 ? memchr(reader->rest.data, '\n', reader->rest.len) : NULL;
-
-    if (end == NULL) {
-        reader->failed = true;
-        return bw_bytes_of(NULL, 0);
-    }
-    bw_bytes line = bw_read_bytes(reader, (size_t)(end - reader->rest.data));
-    (void)bw_read_bytes(reader, 1);
-    return line;
-}
-
 /* What follows the word that a line must begin with. */
 static bw_result after_word(bw_bytes line, const char *word, bw_bytes *ret_rest)
 {
@@ -443,11 +430,11 @@ static bw_result read_proof(bw_bytes text, struct bw_buf *extra, struct bw_recor
     bw_bytes         rest;
 
     BW_CHECK(bw_bytes_equal(bw_read_bytes(&reader, sizeof proof_header - 1), bw_bytes_text(proof_header)), BW_DATA_INVALID, "not a record's proof");
-    BW_TRY(after_word(read_line(&reader), extra_word, &rest));
+    BW_TRY(after_word(bw_read_line(&reader), extra_word, &rest));
     BW_TRY(bw_base64_read(rest, extra));
-    BW_TRY(after_word(read_line(&reader), index_word, &rest));
+    BW_TRY(after_word(bw_read_line(&reader), index_word, &rest));
     BW_TRY(read_index(rest, &proof->index));
-    for (rest = read_line(&reader); rest.len > 0; rest = read_line(&reader))
+    for (rest = bw_read_line(&reader); rest.len > 0; rest = bw_read_line(&reader))
         BW_TRY(read_hash(rest, &proof->inclusion));
     BW_CHECK(!reader.failed, BW_DATA_INVALID, "a proof without a checkpoint");
     proof->note = reader.rest;

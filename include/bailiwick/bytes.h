@@ -39,6 +39,7 @@ struct bw_reader {
     bool     failed;
 };
 bw_bytes bw_read_bytes(struct bw_reader *reader, size_t len);     /* empty and failed when fewer are left */
+bw_bytes bw_read_line(struct bw_reader *reader);                  /* without its newline; empty and failed when there is none */
 uint64_t bw_read_be(struct bw_reader *reader, unsigned width);    /* width 1 to 8; 0 when failed */
 
 /* Memory that lives as long as one request. Allocation moves a pointer; freeing frees all at once, wiped.
