@@ -142,8 +142,8 @@ static void unpack(struct bw_shared *all, bw_bytes reply)
 
 static void send_alone(struct bw_client *client, struct bw_shared *shared)
 {
-    shared->result = bw_client_call_until(client, bw_method_by_number(shared->number)->path, shared->request, true, shared->deadline_ms,
-                                          shared->arena, &shared->reply, shared->refusal);
+    shared->result = bw_client_send(client, bw_method_by_number(shared->number)->path, shared->request, true, shared->deadline_ms,
+                                    shared->arena, &shared->reply, shared->refusal);
 }
 
 /* The message ends with the first deadline in it: who has time left asks again. */
@@ -158,7 +158,7 @@ static void send_together(struct bw_client *client, struct bw_shared *all)
         until_ms = bw_earlier(until_ms, at->deadline_ms);
     bw_result r = pack(all, &arena, &request);
     if (bw_ok(r))
-        r = bw_client_call_until(client, bw_method_by_number(BW_METHOD_NR(Batch))->path, request, true, until_ms, &arena, &reply, &refusal);
+        r = bw_client_send(client, bw_method_by_number(BW_METHOD_NR(Batch))->path, request, true, until_ms, &arena, &reply, &refusal);
     if (bw_ok(r)) {
         unpack(all, reply);
     } else {
@@ -279,8 +279,6 @@ static void send_message(struct bw_batcher *batcher, struct bw_client *client, s
     batcher->under_way--;
     batcher->inside -= count;
     appoint(batcher);
-    if (batcher->inside == 0)
-        (void)pthread_cond_broadcast(&batcher->left);
     (void)pthread_mutex_unlock(&batcher->lock);
 }
 
@@ -296,8 +294,7 @@ static bool give_up(struct bw_batcher *batcher, struct bw_shared *shared)
         while (*at != shared)
             at = &(*at)->next;
         take_out(batcher, at);
-        if (--batcher->inside == 0)
-            (void)pthread_cond_broadcast(&batcher->left);
+        batcher->inside--;
         shared->result = bw_fail(BW_DEADLINE, "no message was free to carry the request in time");
     }
     (void)pthread_mutex_unlock(&batcher->lock);
@@ -356,31 +353,13 @@ bw_result bw_batcher_call(struct bw_batcher *batcher, struct bw_client *client, 
 
 bw_result bw_batcher_init(struct bw_batcher *ret_batcher)
 {
-    pthread_condattr_t attributes;
-
     *ret_batcher = (struct bw_batcher){ 0 };
     ret_batcher->last = &ret_batcher->first;
-    BW_CHECK(pthread_condattr_init(&attributes) == 0, BW_NO_MEMORY, "batch");
-    bool made = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&ret_batcher->left, &attributes) == 0;
-    (void)pthread_condattr_destroy(&attributes);
-    BW_CHECK(made && pthread_mutex_init(&ret_batcher->lock, NULL) == 0, BW_NO_MEMORY, "batch");
+    BW_CHECK(pthread_mutex_init(&ret_batcher->lock, NULL) == 0, BW_NO_MEMORY, "batch");
     return bw_success();
 }
 
 void bw_batcher_clear(struct bw_batcher *batcher)
 {
-    (void)pthread_cond_destroy(&batcher->left);
     (void)pthread_mutex_destroy(&batcher->lock);
-}
-
-bool bw_batcher_wait_empty(struct bw_batcher *batcher, int64_t until_ms)
-{
-    const struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
-
-    (void)pthread_mutex_lock(&batcher->lock);
-    while (batcher->inside > 0 && bw_now_ms() < until_ms)
-        (void)pthread_cond_timedwait(&batcher->left, &batcher->lock, &until);
-    bool empty = batcher->inside == 0;
-    (void)pthread_mutex_unlock(&batcher->lock);
-    return empty;
 }

@@ -14,7 +14,6 @@
 
 struct bw_batcher {
     pthread_mutex_t   lock;
-    pthread_cond_t    left;            /* nobody is inside any more */
     struct bw_shared *first, **last;   /* who waits for a message to take him */
     size_t            waiting;
     size_t            inside;          /* who waits, or is in a message */
@@ -29,7 +28,8 @@ void      bw_batcher_clear(struct bw_batcher *batcher); /* nobody may be inside 
 bw_result bw_batcher_call(struct bw_batcher *batcher, struct bw_client *client, unsigned number, bw_bytes request, int64_t deadline_ms,
                           struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
 
-/* Until nobody is inside; false: some still are when the time has come. On bw_now_ms's clock. */
-bool bw_batcher_wait_empty(struct bw_batcher *batcher, int64_t until_ms);
+/* What a message is sent with, which client.c has: bw_client_call_until for those whom it has counted already. */
+bw_result bw_client_send(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
+                         struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal);
 
 #endif

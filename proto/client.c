@@ -1,6 +1,8 @@
 #include "client.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 
 #include "batch.h"
@@ -9,9 +11,11 @@
 
 enum { LEAVE_MS = 1000 }; /* how long bw_client_free waits for callers inside */
 
+#define CLOSING (1u << 31) /* in pool.asking: bw_client_free waits for the last to leave */
+
 struct bw_client {
     struct bw_pool    pool;
-    unsigned          inside;  /* callers in bw_client_call; under the pool's lock */
+    sem_t             empty;   /* the last has left */
     struct bw_batcher batchers[BW_COSTS];
 };
 
@@ -142,21 +146,19 @@ static bw_result run(struct call *call)
     }
 }
 
-static bw_result enter_and_run(struct bw_client *client, struct call *call)
+static void enter(struct bw_client *client)
 {
-    struct bw_pool *pool = &client->pool;
-
-    (void)pthread_mutex_lock(&pool->lock);
-    client->inside++;
-    bw_result r = run(call);
-    client->inside--;
-    if (pool->cancelled)
-        (void)pthread_cond_broadcast(&pool->changed);
-    (void)pthread_mutex_unlock(&pool->lock);
-    return r;
+    atomic_fetch_add_explicit(&client->pool.asking, 1, memory_order_relaxed);
 }
 
-static bw_result make_call(struct bw_client *client, struct call *call, struct bw_refusal *ret_refusal)
+/* Touches the client last: from then on bw_client_free may be done with it. */
+static void leave(struct bw_client *client)
+{
+    if (atomic_fetch_sub_explicit(&client->pool.asking, 1, memory_order_acq_rel) == (CLOSING | 1))
+        (void)sem_post(&client->empty);
+}
+
+static bw_result make_call(struct call *call, struct bw_refusal *ret_refusal)
 {
     struct bw_host host;
 
@@ -165,7 +167,9 @@ static bw_result make_call(struct bw_client *client, struct call *call, struct b
     BW_CHECK(call->request.len <= BW_MESSAGE_MAX, BW_TOO_LARGE, "the request is larger than 1 MiB");
     BW_CHECK(bw_pool_init_condition(&call->wake), BW_NO_MEMORY, "condition variable");
     bw_host_enter(&host);
-    bw_result r = enter_and_run(client, call);
+    (void)pthread_mutex_lock(&call->pool->lock);
+    bw_result r = run(call);
+    (void)pthread_mutex_unlock(&call->pool->lock);
     (void)pthread_cond_destroy(&call->wake);
     bw_host_leave(&host);
     if (ret_refusal != NULL)
@@ -173,23 +177,29 @@ static bw_result make_call(struct bw_client *client, struct call *call, struct b
     return r;
 }
 
-bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
-                               struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+bw_result bw_client_send(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
+                         struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
     struct call call = { .pool = &client->pool, .path = path, .request = request, .retry = retry, .deadline_ms = deadline_ms, .arena = arena };
 
-    BW_TRY(make_call(client, &call, ret_refusal));
+    BW_TRY(make_call(&call, ret_refusal));
     *ret_reply = call.reply;
     return bw_success();
+}
+
+bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
+                               struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+{
+    enter(client);
+    bw_result r = bw_client_send(client, path, request, retry, deadline_ms, arena, ret_reply, ret_refusal);
+    leave(client);
+    return r;
 }
 
 bw_result bw_client_call(struct bw_client *client, const char *path, bw_bytes request, bool retry,
                          struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    atomic_fetch_add_explicit(&client->pool.asking, 1, memory_order_relaxed);
-    bw_result r = bw_client_call_until(client, path, request, retry, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
-    atomic_fetch_sub_explicit(&client->pool.asking, 1, memory_order_relaxed);
-    return r;
+    return bw_client_call_until(client, path, request, retry, bw_now_ms() + client->pool.deadline_ms, arena, ret_reply, ret_refusal);
 }
 
 bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes request, unsigned quiet_ms,
@@ -199,7 +209,9 @@ bw_result bw_client_receive(struct bw_client *client, const char *path, bw_bytes
     struct call call = { .pool = &client->pool, .path = path, .request = request, .deadline_ms = bw_now_ms() + quiet_ms, .arena = &arena,
                          .quiet_ms = quiet_ms, .each = each, .self = self };
 
-    bw_result r = make_call(client, &call, ret_refusal);
+    enter(client);
+    bw_result r = make_call(&call, ret_refusal);
+    leave(client);
     bw_arena_clear(&arena);
     return r;
 }
@@ -212,9 +224,9 @@ unsigned bw_client_patience_ms(const struct bw_client *client)
 bw_result bw_client_call_shared(struct bw_client *client, unsigned number, enum bw_cost cost, bw_bytes request, int64_t deadline_ms,
                                 struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
-    atomic_fetch_add_explicit(&client->pool.asking, 1, memory_order_relaxed);
+    enter(client);
     bw_result r = bw_batcher_call(&client->batchers[cost], client, number, request, deadline_ms, arena, ret_reply, ret_refusal);
-    atomic_fetch_sub_explicit(&client->pool.asking, 1, memory_order_relaxed);
+    leave(client);
     return r;
 }
 
@@ -277,7 +289,7 @@ static bw_result create(const struct bw_client_options *options, struct bw_clien
     struct bw_client *client = calloc(1, sizeof *client);
 
     BW_CHECK(client != NULL, BW_NO_MEMORY, "client");
-    bw_result r = bw_success();
+    bw_result r = sem_init(&client->empty, 0, 0) == 0 ? bw_success() : bw_fail(BW_NO_MEMORY, "semaphore");
     for (size_t i = 0; i < BW_COSTS && bw_ok(r); i++)
         r = bw_batcher_init(&client->batchers[i]);
     if (bw_ok(r))
@@ -309,18 +321,17 @@ void bw_client_cancel(struct bw_client *client)
 /* false: some did not leave in time. */
 static bool everybody_left(struct bw_client *client)
 {
-    struct bw_pool *pool = &client->pool;
     int64_t until_ms = bw_now_ms() + LEAVE_MS;
+    const struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
+    int status;
 
-    (void)pthread_mutex_lock(&pool->lock);
-    bw_pool_cancel(pool);
-    while (client->inside > 0 && bw_now_ms() < until_ms)
-        bw_pool_wait(pool, &pool->changed, until_ms);
-    bool empty = client->inside == 0;
-    (void)pthread_mutex_unlock(&pool->lock);
-    for (size_t i = 0; i < BW_COSTS; i++)
-        empty = bw_batcher_wait_empty(&client->batchers[i], until_ms) && empty;
-    return empty;
+    bw_client_cancel(client);
+    if (atomic_fetch_or_explicit(&client->pool.asking, CLOSING, memory_order_acq_rel) == 0)
+        return true;
+    do
+        status = sem_clockwait(&client->empty, CLOCK_MONOTONIC, &until);
+    while (status != 0 && errno == EINTR);
+    return status == 0;
 }
 
 void bw_client_free(struct bw_client *client)
@@ -334,6 +345,7 @@ void bw_client_free(struct bw_client *client)
         for (size_t i = 0; i < BW_COSTS; i++)
             bw_batcher_clear(&client->batchers[i]);
         bw_pool_clear(&client->pool);
+        (void)sem_destroy(&client->empty);
         free(client);
     }
     bw_host_leave(&host);

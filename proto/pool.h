@@ -11,7 +11,7 @@ struct bw_pool {
     atomic_uint           asking;      /* callers that want something of the region, whether or not it is on its way */
 
     pthread_mutex_t       lock;        /* all below, and all that OpenSSL and nghttp2 do for us */
-    pthread_cond_t        changed;     /* a connection came or failed, a caller left, or all is cancelled */
+    pthread_cond_t        changed;     /* a connection came or failed, or all is cancelled */
     bool                  cancelled;
     struct bw_tls        *tls;
     struct bw_secret     *passphrase;  /* of the key file; NULL: none */

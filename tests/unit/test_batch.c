@@ -98,8 +98,8 @@ static bw_result answer_one(bw_bytes bytes, struct bw_arena *arena, bw_bytes *re
     return bw_wire_pack(&reply.base, arena, ret_reply);
 }
 
-bw_result bw_client_call_until(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
-                               struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
+bw_result bw_client_send(struct bw_client *client, const char *path, bw_bytes request, bool retry, int64_t deadline_ms,
+                         struct bw_arena *arena, bw_bytes *ret_reply, struct bw_refusal *ret_refusal)
 {
     const struct timespec until = { .tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000 };
     bool   batch = strcmp(path, "/bailiwick.v1.Crypto/Batch") == 0;
@@ -216,9 +216,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    bool empty = bw_batcher_wait_empty(&batcher, bw_now_ms() + 1000);
+    size_t inside = batcher.inside;
     bw_batcher_clear(&batcher);
-    return empty ? 0 : -1;
+    return inside == 0 ? 0 : -1;
 }
 
 /* ---- cases ---- */
