@@ -10,6 +10,7 @@
 
 enum {
     UNDER_WAY_MAX = 2,         /* messages: one is served while the other travels and its callers do what they do */
+    LONG_MS       = 3,         /* who has waited for so long does not go on waiting for the first */
     BYTES_MAX     = 64 * 1024, /* of a message; what is larger goes alone */
     FIELD_ROOM    = 2 * 6,     /* bytes of the two field headers around an operation (protobuf: tag and length) */
     OPERATIONS    = 1,         /* BatchRequest.operations, BatchReply.results */
@@ -26,6 +27,7 @@ struct bw_shared {
     int64_t            deadline_ms;
     struct bw_arena   *arena;
     sem_t              wake;
+    bool               overdue;  /* has waited for LONG_MS */
     _Atomic enum role  role;     /* changed under the batcher's lock, but for ANSWERED, which hands all of this back */
     bw_result          result;
     bw_bytes           reply;
@@ -208,7 +210,7 @@ static struct bw_shared *take_message(struct bw_batcher *batcher, struct bw_shar
 {
     struct bw_shared **at = &batcher->first, **end = &sender->next;
     size_t count = 1, bytes = FIELD_ROOM + sender->request.len;
-    size_t most = batcher->inside / UNDER_WAY_MAX + 1; /* an even share: else one message has nearly all and the other nobody */
+    size_t most = batcher->under_way == 1 ? BW_BATCH_MAX : batcher->inside / 2 + 1; /* an even share: else the other message has nobody */
 
     while (*at != sender)
         at = &(*at)->next;
@@ -229,19 +231,30 @@ static struct bw_shared *take_message(struct bw_batcher *batcher, struct bw_shar
         count++;
     }
     *end = NULL;
+    batcher->collecting--;
     return sender;
+}
+
+/* Becomes a sender when there is room for his message among those under way. */
+static bool may_send(struct bw_batcher *batcher, struct bw_shared *shared)
+{
+    bool room = batcher->under_way == 0 || (batcher->under_way < UNDER_WAY_MAX && batcher->collecting == 0 &&
+                                            (shared->overdue || batcher->waiting >= batcher->enough));
+
+    if (!room || shared->role != WAITS)
+        return false;
+    shared->role = SENDS;
+    batcher->under_way++;
+    batcher->collecting++;
+    return true;
 }
 
 /* The longest waiting sends next. */
 static void appoint(struct bw_batcher *batcher)
 {
-    for (struct bw_shared *at = batcher->first; at != NULL && batcher->under_way < UNDER_WAY_MAX; at = at->next) {
-        if (at->role != WAITS)
-            continue;
-        at->role = SENDS;
-        batcher->under_way++;
-        (void)sem_post(&at->wake);
-    }
+    for (struct bw_shared *at = batcher->first; at != NULL && batcher->under_way < UNDER_WAY_MAX; at = at->next)
+        if (may_send(batcher, at))
+            (void)sem_post(&at->wake);
 }
 
 /* They are gone once they are woken. */
@@ -266,6 +279,7 @@ static void send_message(struct bw_batcher *batcher, struct bw_client *client, s
     (void)pthread_mutex_lock(&batcher->lock);
     let_others_come(batcher);
     struct bw_shared *all = take_message(batcher, sender);
+    appoint(batcher); /* for those whom it did not take */
     (void)pthread_mutex_unlock(&batcher->lock);
 
     if (all->next == NULL)
@@ -301,32 +315,48 @@ static bool give_up(struct bw_batcher *batcher, struct bw_shared *shared)
     return waits;
 }
 
+/* false: it is not his turn yet. */
+static bool note_overdue(struct bw_batcher *batcher, struct bw_shared *shared)
+{
+    (void)pthread_mutex_lock(&batcher->lock);
+    shared->overdue = true;
+    bool sends = may_send(batcher, shared);
+    (void)pthread_mutex_unlock(&batcher->lock);
+    return sends;
+}
+
+/* false: not before that time. until_ms: INT64_MAX: for ever. */
+static bool is_woken(struct bw_shared *shared, int64_t until_ms)
+{
+    const struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
+
+    while ((until_ms == INT64_MAX ? sem_wait(&shared->wake) : sem_clockwait(&shared->wake, CLOCK_MONOTONIC, &until)) != 0)
+        if (errno == ETIMEDOUT)
+            return false;
+    return true;
+}
+
 /* Until a message took him and came back, or he is to send the next one. */
 static void wait_for_turn(struct bw_batcher *batcher, struct bw_shared *shared)
 {
-    const struct timespec until = { .tv_sec = shared->deadline_ms / 1000, .tv_nsec = shared->deadline_ms % 1000 * 1000000 };
-    bool patient = true;
-
-    while ((patient ? sem_clockwait(&shared->wake, CLOCK_MONOTONIC, &until) : sem_wait(&shared->wake)) != 0) {
-        if (errno != ETIMEDOUT)
-            continue;
-        if (give_up(batcher, shared))
-            return;
-        patient = false; /* a message has him, and ends with his time */
-    }
+    if (is_woken(shared, bw_earlier(bw_now_ms() + LONG_MS, shared->deadline_ms)) || note_overdue(batcher, shared))
+        return;
+    if (is_woken(shared, shared->deadline_ms) || give_up(batcher, shared))
+        return;
+    (void)is_woken(shared, INT64_MAX); /* a message has him, and ends with his time */
 }
 
 static void join(struct bw_batcher *batcher, struct bw_client *client, struct bw_shared *shared)
 {
     (void)pthread_mutex_lock(&batcher->lock);
-    bool waits = batcher->under_way == UNDER_WAY_MAX;
-    shared->role = waits ? WAITS : SENDS;
-    batcher->under_way += !waits;
+    shared->role    = WAITS;
+    shared->overdue = false;
     batcher->inside++;
     put(batcher, shared);
+    bool sends = may_send(batcher, shared);
     (void)pthread_mutex_unlock(&batcher->lock);
 
-    if (waits)
+    if (!sends)
         wait_for_turn(batcher, shared);
     if (shared->role == SENDS)
         send_message(batcher, client, shared);
@@ -351,9 +381,9 @@ bw_result bw_batcher_call(struct bw_batcher *batcher, struct bw_client *client, 
 
 /* ---- life ---- */
 
-bw_result bw_batcher_init(struct bw_batcher *ret_batcher)
+bw_result bw_batcher_init(size_t enough, struct bw_batcher *ret_batcher)
 {
-    *ret_batcher = (struct bw_batcher){ 0 };
+    *ret_batcher = (struct bw_batcher){ .enough = enough };
     ret_batcher->last = &ret_batcher->first;
     BW_CHECK(pthread_mutex_init(&ret_batcher->lock, NULL) == 0, BW_NO_MEMORY, "batch");
     return bw_success();

@@ -1,9 +1,10 @@
 /* Callers that come together share a message: a Crypto.Batch of what each asks.
  *
- * Nobody waits for company: whoever finds room among the messages on their way sends at once, as a call of its own when he
- * is alone. Only who finds them all under way waits, and the next message takes who does, up to half of all who are inside,
- * so that the region has one half to work on while the other comes and goes. There is no timer and no thread: a message is
- * sent by one of its callers, who tells the others what came of it.
+ * Nobody waits for company: whoever finds no message on its way sends at once, as a call of its own when he is alone. Who
+ * comes while one is under way waits for it, and the next message takes all who do. A second goes beside the first once enough
+ * wait to be worth one, or when one of them has waited so long that the first must be slow, or far away; then each takes half
+ * of all who are inside, so that the region has one half to work on while the other comes and goes. There is no thread: a
+ * message is sent by one of its callers, who tells the others what came of it.
  * Each keeps what is his: request id, deadline, result and refusal. */
 #ifndef BW_PROTO_BATCH_H
 #define BW_PROTO_BATCH_H
@@ -15,13 +16,15 @@
 struct bw_batcher {
     pthread_mutex_t   lock;
     struct bw_shared *first, **last;   /* who waits for a message to take him */
-    size_t            waiting;
+    size_t            waiting, enough;
     size_t            inside;          /* who waits, or is in a message */
-    unsigned          under_way;       /* messages */
+    unsigned          under_way;       /* messages, of which */
+    unsigned          collecting;      /* have not taken who waits yet */
     bool              company;         /* the last message that came back was shared */
 };
 
-bw_result bw_batcher_init(struct bw_batcher *ret_batcher);
+/* enough: how many have to wait before they are worth a second message while one is under way. */
+bw_result bw_batcher_init(size_t enough, struct bw_batcher *ret_batcher);
 void      bw_batcher_clear(struct bw_batcher *batcher); /* nobody may be inside */
 
 /* number, request: of an operation of Crypto that a Batch may carry, with its request id. The rest is bw_client_call's. */

@@ -284,6 +284,9 @@ bw_result bw_client_unlock(struct bw_client *client, bw_bytes passphrase)
 
 /* ---- life ---- */
 
+/* What a message costs is much beside what the HSM does of a fast one, and nothing beside a slow one. */
+static const size_t enough[BW_COSTS] = { [BW_COST_FAST] = 16, [BW_COST_MEDIUM] = 16, [BW_COST_SLOW] = 1 };
+
 static bw_result create(const struct bw_client_options *options, struct bw_client **ret_client)
 {
     struct bw_client *client = calloc(1, sizeof *client);
@@ -291,7 +294,7 @@ static bw_result create(const struct bw_client_options *options, struct bw_clien
     BW_CHECK(client != NULL, BW_NO_MEMORY, "client");
     bw_result r = sem_init(&client->empty, 0, 0) == 0 ? bw_success() : bw_fail(BW_NO_MEMORY, "semaphore");
     for (size_t i = 0; i < BW_COSTS && bw_ok(r); i++)
-        r = bw_batcher_init(&client->batchers[i]);
+        r = bw_batcher_init(enough[i], &client->batchers[i]);
     if (bw_ok(r))
         r = bw_pool_init(&client->pool, options);
     if (bw_ok(r))
@@ -331,7 +334,7 @@ static bool everybody_left(struct bw_client *client)
     do
         status = sem_clockwait(&client->empty, CLOCK_MONOTONIC, &until);
     while (status != 0 && errno == EINTR);
-    return status == 0;
+    return status == 0 && atomic_load_explicit(&client->pool.asking, memory_order_acquire) == CLOSING;
 }
 
 void bw_client_free(struct bw_client *client)

@@ -39,12 +39,15 @@ struct caller {
     struct bw_refusal refusal;
 };
 
+/* A clock that is far ahead of the one that waits go by: nobody's time is ever over. */
+static int64_t ahead_ms;
+
 int64_t bw_now_ms(void)
 {
     struct timespec now;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + ahead_ms;
 }
 
 /* ---- the far end ---- */
@@ -210,7 +213,15 @@ static int set_up(void **state)
     (void)state;
     far.arrived = far.allowed = 0;
     far.fails = far.forgets_one = false;
-    return bw_ok(bw_batcher_init(&batcher)) ? 0 : -1;
+    ahead_ms = 0;
+    return bw_ok(bw_batcher_init(1, &batcher)) ? 0 : -1;
+}
+
+static int set_up_for_three(void **state)
+{
+    (void)set_up(state);
+    bw_batcher_clear(&batcher);
+    return bw_ok(bw_batcher_init(3, &batcher)) ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -260,6 +271,42 @@ static void a_message_takes_half_of_who_is_inside(void **state)
     for (size_t i = 1; i < 8; i++)
         end(&callers[i], BW_OK);
     assert_int_equal(far.carried[2], 4);
+}
+
+static void a_second_message_waits_for_enough_of_them(void **state)
+{
+    struct caller callers[4];
+
+    (void)state;
+    ahead_ms = LATE_MS;
+    begin(&callers[0], 1, LATE_MS);
+    await_messages(1);
+    for (uint8_t i = 1; i < 3; i++) {
+        begin(&callers[i], i, LATE_MS);
+        await_waiting(i);
+    }
+    assert_int_equal(far.arrived, 1);
+    begin(&callers[3], 3, LATE_MS);
+    await_messages(2);
+    let_through(2);
+    for (size_t i = 0; i < 4; i++)
+        end(&callers[i], BW_OK);
+    assert_int_equal(far.carried[1], 3);
+}
+
+static void who_has_waited_long_sends_though_they_are_few(void **state)
+{
+    struct caller callers[2];
+
+    (void)state;
+    begin(&callers[0], 1, LATE_MS);
+    await_messages(1);
+    begin(&callers[1], 2, LATE_MS);
+    await_messages(2);
+    let_through(2);
+    end(&callers[0], BW_OK);
+    end(&callers[1], BW_OK);
+    assert_int_equal(far.carried[1], 0);
 }
 
 static void one_refused_leaves_the_others_their_results(void **state)
@@ -343,6 +390,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lone_caller_sends_a_call_of_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_waits_shares_the_next_message, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_message_takes_half_of_who_is_inside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_second_message_waits_for_enough_of_them, set_up_for_three, tear_down),
+        cmocka_unit_test_setup_teardown(who_has_waited_long_sends_though_they_are_few, set_up_for_three, tear_down),
         cmocka_unit_test_setup_teardown(one_refused_leaves_the_others_their_results, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_message_that_fails_fails_for_all_in_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_result_that_is_missing_is_noticed, set_up, tear_down),
