@@ -94,6 +94,18 @@ BAILIWICK_PKCS11_CONFIG=$DIR/other.conf certutil -L -d sql:fresh -f password -h 
 grep -q '^bw acme:ca *,, *$' certificates
 checked "another application of the tenant finds the CA, and is not told to trust it"
 
+provider_conf custodian.conf eu-central "$PORT" "$CA" eu-central.acme.custodian.t1 acme
+BAILIWICK_PKCS11_CONFIG=$DIR/custodian.conf certutil -M -d sql:fresh -f password -n 'bw acme:ca' -t p,p,p
+trust ca p,p,p
+certutil -M -d sql:nss -f password -n 'bw acme:ca' -t CT,C,C
+trust ca p,p,p
+expect 255 'marked as not trusted' certutil -V -d sql:nss -f password -n 'bw acme:ca' -u L
+BAILIWICK_PKCS11_CONFIG=$DIR/other.conf certutil -L -d sql:fresh -f password -h 'bw acme' >certificates
+grep -q '^bw acme:ca *p,p,p *$' certificates
+checked "a custodian's distrust goes before an application's trust, for all of the tenant's"
+
+id=$(cli_as auditor object list --json | sed -n '/TRUST/{/"owner"/!s/.*"id":"\([0-9a-f]*\)".*/\1/p}')
+cli_as custodian object delete "$id" --yes >/dev/null
 region_stop "$DIR/eu-central"
 region_start "$DIR/eu-central"
 trust ca C,,
