@@ -14,10 +14,11 @@
 #define EC_PRIV  BW_SHAPE_EC_PRIV
 #define SECRET   BW_SHAPE_SECRET
 #define PROFILE  BW_SHAPE_PROFILE
+#define TRUST    BW_SHAPE_TRUST
 #define PUB      (RSA_PUB | EC_PUB)
 #define PRIV     (RSA_PRIV | EC_PRIV)
 #define KEYS     (PUB | PRIV | SECRET)
-#define ALL      (DATA | CERT | KEYS | PROFILE)
+#define ALL      (DATA | CERT | TRUST | KEYS | PROFILE)
 #define CREATE   BW_GIVEN_CREATE
 #define GENERATE BW_GIVEN_GENERATE
 #define UNWRAP   BW_GIVEN_UNWRAP
@@ -135,13 +136,14 @@ bw_result bw_attributes_set_ulong(struct bw_attributes *attributes, CK_ATTRIBUTE
 static bw_bytes unset_value(enum bw_unset unset)
 {
     static const CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
-    static const CK_ULONG zero = 0, unknown = CK_UNAVAILABLE_INFORMATION;
+    static const CK_ULONG zero = 0, unknown = CK_UNAVAILABLE_INFORMATION, undecided = CKT_NSS_TRUST_UNKNOWN;
 
     switch (unset) {
-    case BW_UNSET_NO:      return bw_bytes_of(&no, sizeof no);
-    case BW_UNSET_YES:     return bw_bytes_of(&yes, sizeof yes);
-    case BW_UNSET_ZERO:    return bw_bytes_of(&zero, sizeof zero);
-    case BW_UNSET_UNKNOWN: return bw_bytes_of(&unknown, sizeof unknown);
+    case BW_UNSET_NO:        return bw_bytes_of(&no, sizeof no);
+    case BW_UNSET_YES:       return bw_bytes_of(&yes, sizeof yes);
+    case BW_UNSET_ZERO:      return bw_bytes_of(&zero, sizeof zero);
+    case BW_UNSET_UNKNOWN:   return bw_bytes_of(&unknown, sizeof unknown);
+    case BW_UNSET_UNDECIDED: return bw_bytes_of(&undecided, sizeof undecided);
     case BW_UNSET_ABSENT:
     case BW_UNSET_EMPTY:   break;
     }
@@ -208,6 +210,7 @@ enum bw_shape bw_attributes_shape(const struct bw_attributes *attributes)
     case CKO_DATA:        return DATA;
     case CKO_CERTIFICATE: return CERT;
     case CKO_PROFILE:     return PROFILE;
+    case CKO_NSS_TRUST:   return TRUST;
     }
     CK_KEY_TYPE key_type = stored_ulong(attributes, CKA_KEY_TYPE);
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
@@ -325,6 +328,18 @@ bool bw_attributes_match(const struct bw_attributes *attributes, const CK_ATTRIB
     return true;
 }
 
+static bool is_trust(bw_bytes value)
+{
+    static const CK_ULONG levels[] = {
+        CKT_NSS_TRUSTED, CKT_NSS_TRUSTED_DELEGATOR, CKT_NSS_VALID_DELEGATOR, CKT_NSS_MUST_VERIFY_TRUST, CKT_NSS_NOT_TRUSTED, CKT_NSS_TRUST_UNKNOWN,
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+        if (bw_bytes_equal(value, bw_bytes_of(&levels[i], sizeof levels[i])))
+            return true;
+    return false;
+}
+
 /* Whether bytes can be a value of that kind. */
 static bool value_fits(enum bw_attribute_kind kind, bw_bytes value)
 {
@@ -332,6 +347,7 @@ static bool value_fits(enum bw_attribute_kind kind, bw_bytes value)
     case BW_KIND_BOOL:       return value.len == sizeof(CK_BBOOL);
     case BW_KIND_ULONG:      return value.len == sizeof(CK_ULONG);
     case BW_KIND_DATE:       return value.len == 0 || value.len == sizeof(CK_DATE);
+    case BW_KIND_TRUST:      return is_trust(value);
     case BW_KIND_MECHANISMS: return value.len % sizeof(CK_MECHANISM_TYPE) == 0 && value.len <= BW_OBJECT_MAX;
     case BW_KIND_BYTES:
     case BW_KIND_TEXT:

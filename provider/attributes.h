@@ -8,7 +8,7 @@
 #include "bailiwick/pkcs11.h"
 #include "bailiwick/secret.h"
 
-enum bw_attribute_kind { BW_KIND_BOOL, BW_KIND_ULONG, BW_KIND_BYTES, BW_KIND_TEXT, BW_KIND_DATE, BW_KIND_MECHANISMS, BW_KIND_HIDDEN };
+enum bw_attribute_kind { BW_KIND_BOOL, BW_KIND_ULONG, BW_KIND_BYTES, BW_KIND_TEXT, BW_KIND_DATE, BW_KIND_MECHANISMS, BW_KIND_TRUST, BW_KIND_HIDDEN };
 
 /* What an object is, for the column "objects": its class, and for pairs of keys their type. */
 enum bw_shape {
@@ -20,14 +20,15 @@ enum bw_shape {
     BW_SHAPE_RSA_PRIV = 1u << 4,
     BW_SHAPE_EC_PRIV  = 1u << 5,
     BW_SHAPE_SECRET   = 1u << 6,
-    BW_SHAPE_PROFILE  = 1u << 7
+    BW_SHAPE_PROFILE  = 1u << 7,
+    BW_SHAPE_TRUST    = 1u << 8
 };
 
 /* The column "given". */
 enum bw_occasion { BW_GIVEN_CREATE = 1u << 0, BW_GIVEN_GENERATE = 1u << 1, BW_GIVEN_UNWRAP = 1u << 2, BW_GIVEN_CHANGE = 1u << 3,
                    BW_GIVEN_COPY = 1u << 4 };
 
-enum bw_unset { BW_UNSET_ABSENT, BW_UNSET_EMPTY, BW_UNSET_NO, BW_UNSET_YES, BW_UNSET_ZERO, BW_UNSET_UNKNOWN };
+enum bw_unset { BW_UNSET_ABSENT, BW_UNSET_EMPTY, BW_UNSET_NO, BW_UNSET_YES, BW_UNSET_ZERO, BW_UNSET_UNKNOWN, BW_UNSET_UNDECIDED };
 
 struct bw_attribute_row {
     CK_ATTRIBUTE_TYPE      type;

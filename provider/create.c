@@ -70,11 +70,24 @@ static bw_result complete_certificate(struct bw_attributes *a)
     return r;
 }
 
+/* NSS looks for it by these two. */
+static bw_result complete_trust(const struct bw_attributes *a)
+{
+    bw_bytes sha1 = bw_attributes_bytes(a, CKA_CERT_SHA1_HASH), md5 = bw_attributes_bytes(a, CKA_CERT_MD5_HASH);
+    bool is_whole = bw_attributes_bytes(a, CKA_ISSUER).len > 0 && bw_attributes_bytes(a, CKA_SERIAL_NUMBER).len > 0;
+
+    BW_CHECK(is_whole, BW_TEMPLATE_INCOMPLETE, "trust in no certificate");
+    BW_CHECK(sha1.len == 0 || sha1.len == 20, BW_ATTRIBUTE_VALUE, "no SHA-1 hash");
+    BW_CHECK(md5.len == 0 || md5.len == 16, BW_ATTRIBUTE_VALUE, "no MD5 hash");
+    return bw_success();
+}
+
 static bw_result complete(struct bw_object *object)
 {
     switch (class_of(object)) {
     case CKO_PUBLIC_KEY:  return complete_public(&object->attributes);
     case CKO_CERTIFICATE: return complete_certificate(&object->attributes);
+    case CKO_NSS_TRUST:   return complete_trust(&object->attributes);
     case CKO_DATA:        return bw_success();
     case CKO_PROFILE:     return bw_fail(BW_ATTRIBUTE_VALUE, "profiles are the token's to have");
     default:              return bw_fail(BW_ATTRIBUTE_VALUE, "not a class that applications make");
@@ -95,6 +108,7 @@ static struct bw_remote_object stored_of(const struct bw_object *object)
         .value       = bw_attributes_bytes(a, CKA_VALUE),
         .application = bw_attributes_bytes(a, CKA_APPLICATION),
         .object_id   = bw_attributes_bytes(a, CKA_OBJECT_ID),
+        .trust       = bw_token_trust(a),
     };
 }
 

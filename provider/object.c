@@ -421,7 +421,7 @@ static bool is_key_class(CK_OBJECT_CLASS class)
 
 static bool is_stored_class(CK_OBJECT_CLASS class)
 {
-    return class == CKO_CERTIFICATE || class == CKO_DATA;
+    return class == CKO_CERTIFICATE || class == CKO_NSS_TRUST || class == CKO_DATA;
 }
 
 /* Whether a listing made with that filter would have had it. */
@@ -471,7 +471,7 @@ struct search {
     CK_ULONG            count;
     struct bw_filter    filter;
     bool                keys;   /* keys may match */
-    bool                stored; /* certificates and data may */
+    bool                stored; /* certificates, trust and data may */
 };
 
 static void look_at_class(struct search *s)

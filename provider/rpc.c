@@ -591,14 +591,96 @@ bw_result bw_rpc_schedule_deletion(const struct bw_remote *remote, struct bw_are
     return CALL(remote, arena, ScheduleDeletion, request, &reply);
 }
 
-/* ---- certificates and data on the token ---- */
+/* ---- certificates, trust and data on the token ---- */
+
+static const struct { CK_OBJECT_CLASS class; V1(ObjectClass) travels_as; } classes[] = {
+    { CKO_DATA,        BAILIWICK__V1__OBJECT_CLASS__DATA        },
+    { CKO_CERTIFICATE, BAILIWICK__V1__OBJECT_CLASS__CERTIFICATE },
+    { CKO_NSS_TRUST,   BAILIWICK__V1__OBJECT_CLASS__TRUST       },
+};
+
+static CK_OBJECT_CLASS class_told(V1(ObjectClass) told)
+{
+    for (size_t i = 0; i < ARRAY_LEN(classes); i++)
+        if (classes[i].travels_as == told)
+            return classes[i].class;
+    return CK_UNAVAILABLE_INFORMATION;
+}
+
+static V1(ObjectClass) class_to_tell(CK_OBJECT_CLASS class)
+{
+    size_t i = 0;
+
+    while (classes[i].class != class)
+        i++; /* no other class gets here */
+    return classes[i].travels_as;
+}
+
+static const struct { CK_ULONG level; V1(TrustLevel) travels_as; } levels[] = {
+    { CKT_NSS_TRUST_UNKNOWN,     BAILIWICK__V1__TRUST_LEVEL__TRUST_UNKNOWN     },
+    { CKT_NSS_TRUSTED,           BAILIWICK__V1__TRUST_LEVEL__TRUSTED           },
+    { CKT_NSS_TRUSTED_DELEGATOR, BAILIWICK__V1__TRUST_LEVEL__TRUSTED_DELEGATOR },
+    { CKT_NSS_VALID_DELEGATOR,   BAILIWICK__V1__TRUST_LEVEL__VALID_DELEGATOR   },
+    { CKT_NSS_MUST_VERIFY_TRUST, BAILIWICK__V1__TRUST_LEVEL__MUST_VERIFY_TRUST },
+    { CKT_NSS_NOT_TRUSTED,       BAILIWICK__V1__TRUST_LEVEL__NOT_TRUSTED       },
+};
+
+/* A level of a newer region is one that nobody can rely on here. */
+static CK_ULONG level_told(V1(TrustLevel) told)
+{
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+        if (levels[i].travels_as == told)
+            return levels[i].level;
+    return CKT_NSS_NOT_TRUSTED;
+}
+
+static V1(TrustLevel) level_to_tell(CK_ULONG level)
+{
+    size_t i = 0;
+
+    while (levels[i].level != level)
+        i++; /* attributes.def lets no other level in */
+    return levels[i].travels_as;
+}
+
+static struct bw_remote_trust take_trust(const V1(Trust) *message)
+{
+    return (struct bw_remote_trust){
+        .issuer           = bw_wire_bytes(message->issuer),
+        .serial           = bw_wire_bytes(message->serial),
+        .subject          = bw_wire_bytes(message->subject),
+        .sha1             = bw_wire_bytes(message->sha1),
+        .md5              = bw_wire_bytes(message->md5),
+        .server_auth      = level_told(message->server_auth),
+        .client_auth      = level_told(message->client_auth),
+        .code_signing     = level_told(message->code_signing),
+        .email_protection = level_told(message->email_protection),
+        .step_up_approved = message->step_up_approved,
+    };
+}
+
+static void put_trust(const struct bw_remote_trust *trust, V1(Trust) *message)
+{
+    message->issuer           = bw_wire_data(trust->issuer);
+    message->serial           = bw_wire_data(trust->serial);
+    message->subject          = bw_wire_data(trust->subject);
+    message->sha1             = bw_wire_data(trust->sha1);
+    message->md5              = bw_wire_data(trust->md5);
+    message->server_auth      = level_to_tell(trust->server_auth);
+    message->client_auth      = level_to_tell(trust->client_auth);
+    message->code_signing     = level_to_tell(trust->code_signing);
+    message->email_protection = level_to_tell(trust->email_protection);
+    message->step_up_approved = trust->step_up_approved;
+}
 
 static bw_result take_object(const V1(Object) *message, struct bw_remote_object *ret_object)
 {
     BW_CHECK(message != NULL && message->id.len > 0, BW_PROTOCOL_BROKEN, "no object in the reply");
+    bool is_trust = message->class_ == BAILIWICK__V1__OBJECT_CLASS__TRUST;
+    BW_CHECK(!is_trust || message->trust != NULL, BW_PROTOCOL_BROKEN, "trust without what it says");
     *ret_object = (struct bw_remote_object){
         .id          = bw_wire_bytes(message->id),
-        .class       = message->class_ == BAILIWICK__V1__OBJECT_CLASS__CERTIFICATE ? CKO_CERTIFICATE : CKO_DATA,
+        .class       = class_told(message->class_),
         .label       = bw_bytes_text(message->label),
         .cka_id      = bw_wire_bytes(message->cka_id),
         .value       = bw_wire_bytes(message->value),
@@ -607,6 +689,8 @@ static bw_result take_object(const V1(Object) *message, struct bw_remote_object 
         .owner       = bw_bytes_text(message->owner),
         .generation  = message->generation,
     };
+    if (is_trust)
+        ret_object->trust = take_trust(message->trust);
     return bw_success();
 }
 
@@ -649,10 +733,15 @@ bw_result bw_rpc_put_object(const struct bw_remote *remote, struct bw_arena *are
 {
     V1(PutObjectRequest) request = BAILIWICK__V1__PUT_OBJECT_REQUEST__INIT;
     V1(Object) message = BAILIWICK__V1__OBJECT__INIT;
+    V1(Trust)  trust   = BAILIWICK__V1__TRUST__INIT;
     ProtobufCMessage *reply;
 
     message.id        = bw_wire_data(object->id);
-    message.class_    = object->class == CKO_CERTIFICATE ? BAILIWICK__V1__OBJECT_CLASS__CERTIFICATE : BAILIWICK__V1__OBJECT_CLASS__DATA;
+    message.class_    = class_to_tell(object->class);
+    if (object->class == CKO_NSS_TRUST) {
+        put_trust(&object->trust, &trust);
+        message.trust = &trust;
+    }
     message.cka_id    = bw_wire_data(object->cka_id);
     message.value     = bw_wire_data(object->value);
     message.object_id = bw_wire_data(object->object_id);

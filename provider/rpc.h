@@ -156,16 +156,24 @@ bw_result bw_rpc_update_key(const struct bw_remote *remote, struct bw_arena *are
 /* After the region's default delay. */
 bw_result bw_rpc_schedule_deletion(const struct bw_remote *remote, struct bw_arena *arena, const struct bw_key_name *name);
 
-/* ---- certificates and data on the token ---- */
+/* ---- certificates, trust and data on the token ---- */
+
+/* CKO_NSS_TRUST: in the place of a value. */
+struct bw_remote_trust {
+    bw_bytes issuer, serial, subject, sha1, md5;
+    CK_ULONG server_auth, client_auth, code_signing, email_protection; /* CKT_NSS_ values */
+    bool     step_up_approved;
+};
 
 struct bw_remote_object {
     bw_bytes        id;          /* 16 bytes; empty: a new one */
-    CK_OBJECT_CLASS class;       /* CKO_CERTIFICATE or CKO_DATA */
+    CK_OBJECT_CLASS class;       /* CKO_CERTIFICATE, CKO_NSS_TRUST or CKO_DATA; else CK_UNAVAILABLE_INFORMATION */
     bw_bytes        label;
     bw_bytes        cka_id;
     bw_bytes        value;
     bw_bytes        application; /* CKO_DATA: CKA_APPLICATION */
     bw_bytes        object_id;   /* CKO_DATA: CKA_OBJECT_ID */
+    struct bw_remote_trust trust; /* CKO_NSS_TRUST */
     bw_bytes        owner;
     uint64_t        generation;
 };

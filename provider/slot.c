@@ -107,7 +107,9 @@ void bw_slot_info(const struct bw_slot *slot, CK_SLOT_INFO *ret_info)
     (void)snprintf(description, sizeof description, "%s in %s", slot->conf->tenant.text, slot->conf->region.text);
     pad(ret_info->slotDescription, sizeof ret_info->slotDescription, description);
     pad(ret_info->manufacturerID, sizeof ret_info->manufacturerID, "Bailiwick");
-    ret_info->flags = CKF_TOKEN_PRESENT | CKF_HW_SLOT;
+    /* No CKF_HW_SLOT: the hardware is in the region, and NSS finds no trust objects on what says it is hardware. It keeps them
+     * without their serial numbers then, which is what it looks for. */
+    ret_info->flags = CKF_TOKEN_PRESENT;
 }
 
 static CK_FLAGS token_flags(const struct bw_slot *slot)

@@ -230,6 +230,43 @@ bw_result bw_token_key(const struct bw_remote_key *key, bool is_private, struct 
     return bw_success();
 }
 
+static bw_result describe_trust(struct bw_attributes *a, const struct bw_remote_trust *trust)
+{
+    BW_TRY(bw_attributes_set(a, CKA_ISSUER, trust->issuer));
+    BW_TRY(bw_attributes_set(a, CKA_SERIAL_NUMBER, trust->serial));
+    BW_TRY(bw_attributes_set(a, CKA_SUBJECT, trust->subject));
+    BW_TRY(bw_attributes_set(a, CKA_CERT_SHA1_HASH, trust->sha1));
+    BW_TRY(bw_attributes_set(a, CKA_CERT_MD5_HASH, trust->md5));
+    BW_TRY(bw_attributes_set_ulong(a, CKA_TRUST_SERVER_AUTH, trust->server_auth));
+    BW_TRY(bw_attributes_set_ulong(a, CKA_TRUST_CLIENT_AUTH, trust->client_auth));
+    BW_TRY(bw_attributes_set_ulong(a, CKA_TRUST_CODE_SIGNING, trust->code_signing));
+    BW_TRY(bw_attributes_set_ulong(a, CKA_TRUST_EMAIL_PROTECTION, trust->email_protection));
+    return bw_attributes_set_bool(a, CKA_TRUST_STEP_UP_APPROVED, trust->step_up_approved);
+}
+
+struct bw_remote_trust bw_token_trust(const struct bw_attributes *a)
+{
+    return (struct bw_remote_trust){
+        .issuer           = bw_attributes_bytes(a, CKA_ISSUER),
+        .serial           = bw_attributes_bytes(a, CKA_SERIAL_NUMBER),
+        .subject          = bw_attributes_bytes(a, CKA_SUBJECT),
+        .sha1             = bw_attributes_bytes(a, CKA_CERT_SHA1_HASH),
+        .md5              = bw_attributes_bytes(a, CKA_CERT_MD5_HASH),
+        .server_auth      = bw_attributes_ulong(a, CKA_TRUST_SERVER_AUTH),
+        .client_auth      = bw_attributes_ulong(a, CKA_TRUST_CLIENT_AUTH),
+        .code_signing     = bw_attributes_ulong(a, CKA_TRUST_CODE_SIGNING),
+        .email_protection = bw_attributes_ulong(a, CKA_TRUST_EMAIL_PROTECTION),
+        .step_up_approved = bw_attributes_bool(a, CKA_TRUST_STEP_UP_APPROVED),
+    };
+}
+
+static bw_result describe_data(struct bw_attributes *a, const struct bw_remote_object *stored)
+{
+    BW_TRY(bw_attributes_set(a, CKA_APPLICATION, stored->application));
+    BW_TRY(bw_attributes_set(a, CKA_OBJECT_ID, stored->object_id));
+    return bw_attributes_set(a, CKA_VALUE, stored->value);
+}
+
 static bw_result fill_stored(struct bw_object *object, const struct bw_remote_object *stored)
 {
     struct bw_attributes *a = &object->attributes;
@@ -241,13 +278,14 @@ static bw_result fill_stored(struct bw_object *object, const struct bw_remote_ob
     bw_hex(stored->id, unique);
     BW_TRY(set_common(a, stored->class, stored->label));
     BW_TRY(bw_attributes_set(a, CKA_UNIQUE_ID, bw_bytes_text(unique)));
-    if (stored->class == CKO_CERTIFICATE) {
+    switch (stored->class) {
+    case CKO_CERTIFICATE:
         BW_TRY(bw_attributes_set(a, CKA_ID, stored->cka_id));
         return bw_token_describe_certificate(a, stored->value);
+    case CKO_NSS_TRUST: return describe_trust(a, &stored->trust);
+    case CKO_DATA:      return describe_data(a, stored);
+    default:            return bw_fail(BW_PROTOCOL_BROKEN, "an object of a class that is not known here");
     }
-    BW_TRY(bw_attributes_set(a, CKA_APPLICATION, stored->application));
-    BW_TRY(bw_attributes_set(a, CKA_OBJECT_ID, stored->object_id));
-    return bw_attributes_set(a, CKA_VALUE, stored->value);
 }
 
 bw_result bw_token_stored(const struct bw_remote_object *stored, struct bw_object **ret_object)

@@ -21,6 +21,9 @@ bw_result bw_token_profile(CK_ULONG profile, const char *label, struct bw_object
 bw_result bw_token_describe_public(struct bw_attributes *attributes, bw_bytes spki);
 bw_result bw_token_describe_certificate(struct bw_attributes *attributes, bw_bytes der);
 
+/* What a CKO_NSS_TRUST says; borrowed from the attributes. */
+struct bw_remote_trust bw_token_trust(const struct bw_attributes *attributes);
+
 /* Sets the attributes (CKA_ENCRYPT ...) that those uses allow, where the object has them, and CKA_ALLOWED_MECHANISMS where it is not
  * set yet. */
 bw_result bw_token_allow(struct bw_attributes *attributes, unsigned uses);

@@ -20,6 +20,7 @@ typedef Bailiwick__V1__SessionKeyTemplate Template;
 typedef Bailiwick__V1__Pair               Pair;
 typedef Bailiwick__V1__Page               Page;
 typedef Bailiwick__V1__Object             Object;
+typedef Bailiwick__V1__Trust              Trust;
 typedef Bailiwick__V1__BatchRequest       BatchRequest;
 typedef Bailiwick__V1__BatchOperation     BatchOperation;
 
@@ -446,6 +447,33 @@ static bw_result alias_instead(const struct at *at)
     return text(at);
 }
 
+static bw_result trust(const struct at *at, const Trust *t)
+{
+    if (t == NULL)
+        return refuse_inside(at, BW_BAD_ARGUMENT, "trust", "missing");
+    if (t->issuer.len == 0 || t->issuer.len > BW_DER_NAME_MAX || t->subject.len > BW_DER_NAME_MAX)
+        return refuse_inside(at, BW_BAD_ARGUMENT, "trust", "no issuer, or a name longer than 4096 bytes");
+    if (t->serial.len == 0 || t->serial.len > BW_DER_SERIAL_MAX)
+        return refuse_inside(at, BW_BAD_ARGUMENT, "trust", "no serial number, or longer than 128 bytes");
+    if ((t->sha1.len != 0 && t->sha1.len != 20) || (t->md5.len != 0 && t->md5.len != 16))
+        return refuse_inside(at, BW_BAD_ARGUMENT, "trust", "a hash of another length");
+    return bw_success();
+}
+
+/* What an object is: trust alone, or a value alone. */
+static bw_result content(const struct at *at, const Object *o)
+{
+    bool is_trust = o->class_ == BAILIWICK__V1__OBJECT_CLASS__TRUST;
+
+    if (is_trust && o->value.len == 0)
+        return trust(at, o->trust);
+    if (is_trust || o->value.len == 0 || o->value.len > BW_OBJECT_MAX)
+        return refuse_inside(at, o->value.len > BW_OBJECT_MAX ? BW_TOO_LARGE : BW_BAD_ARGUMENT, "value", "missing, longer than 65536 bytes, or beside trust");
+    if (o->trust != NULL)
+        return refuse_inside(at, BW_BAD_ARGUMENT, "trust", "of another class");
+    return bw_success();
+}
+
 static bw_result object(const struct at *at)
 {
     const Object *o = *(Object *const *)at->value;
@@ -458,13 +486,11 @@ static bw_result object(const struct at *at)
         return refuse_inside(at, BW_BAD_ARGUMENT, "label", "longer than 128 bytes, or not text");
     if (o->cka_id.len > BW_CKA_ID_MAX)
         return refuse_inside(at, BW_TOO_LARGE, "cka_id", "longer than 100 bytes");
-    if (o->value.len == 0 || o->value.len > BW_OBJECT_MAX)
-        return refuse_inside(at, o->value.len ? BW_TOO_LARGE : BW_BAD_ARGUMENT, "value", "missing, or longer than 65536 bytes");
     if (strlen(o->application) > BW_LABEL_MAX || !is_text(o->application))
         return refuse_inside(at, BW_BAD_ARGUMENT, "application", "longer than 128 bytes, or not text");
     if (o->object_id.len > BW_CKA_ID_MAX)
         return refuse_inside(at, BW_TOO_LARGE, "object_id", "longer than 100 bytes");
-    return bw_success();
+    return content(at, o);
 }
 
 /* Each operation is decoded by itself later, and refused by itself: here only how many there are, and that each is one. */

@@ -1,4 +1,4 @@
-/* Certificates and data objects that PKCS#11 clients keep beside keys. Nothing secret. */
+/* Certificates, what they are trusted for, and data that PKCS#11 clients keep beside keys. Nothing secret. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +7,7 @@
 #include "daemon.h"
 #include "intent.h"
 #include "making.h"
+#include "object_trust.h"
 #include "op.h"
 #include "stages.h"
 #include "store.h"
@@ -32,12 +33,15 @@ static bw_result describe(const struct bw_object *object, struct bw_arena *arena
     message->class_      = (Bailiwick__V1__ObjectClass)object->class;
     message->label       = text_of(object->label);
     message->cka_id      = bw_wire_data(object->cka_id);
-    message->value       = bw_wire_data(object->value);
     message->application = text_of(object->application);
     message->object_id   = bw_wire_data(object->object_id);
     message->owner       = text_of(object->owner);
     message->created_us  = object->created_us;
     message->generation  = object->generation;
+    if (object->class == BAILIWICK__V1__OBJECT_CLASS__TRUST)
+        BW_TRY(bw_object_trust_read(object, arena, &message->trust));
+    else
+        message->value = bw_wire_data(object->value);
     *ret_message = message;
     return bw_success();
 }
@@ -53,14 +57,49 @@ static bw_result check_owner(const struct bw_job *job, const struct bw_object *o
     return bw_success();
 }
 
+static bw_bytes owner_of_new(const struct bw_job *job) { return is_app(job) ? bw_bytes_text(job->caller.spiffe_id) : (bw_bytes){ NULL, 0 }; }
+
+static struct bw_object new_object(const struct bw_job *job, const Bailiwick__V1__Object *asked)
+{
+    return (struct bw_object){ .tenant = job->caller.identity.tenant, .class = (unsigned)asked->class_, .owner = owner_of_new(job), .created_us = bw_now_us() };
+}
+
+/* What the caller says of that certificate: its object if there is one, or a new one. */
+static bw_result begin_trust(struct bw_daemon *daemon, struct bw_job *job, const Bailiwick__V1__Object *asked, struct bw_object *ret_object)
+{
+    const bw_tenant *tenant = &job->caller.identity.tenant;
+    uint8_t id[16];
+
+    BW_TRY(bw_object_trust_may_say(daemon, job, asked->trust));
+    BW_TRY(bw_object_trust_id(daemon, tenant, owner_of_new(job), asked->trust, id));
+    bw_result result = bw_store_get_object(daemon->store, tenant, id, bw_job_arena(job), ret_object);
+    if (result.code != BW_NO_SUCH_OBJECT)
+        return result;
+    *ret_object = new_object(job, asked);
+    memcpy(ret_object->id, id, sizeof id);
+    return bw_success();
+}
+
+static bw_result check_certificate(struct bw_daemon *daemon, const struct bw_object *object, const Bailiwick__V1__Object *asked)
+{
+    uint8_t id[16];
+
+    if (object->class != BAILIWICK__V1__OBJECT_CLASS__TRUST)
+        return bw_success();
+    BW_TRY(bw_object_trust_id(daemon, &object->tenant, object->owner, asked->trust, id));
+    BW_CHECK_AT(memcmp(id, object->id, sizeof id) == 0, BW_TEMPLATE_INVALID, "object.trust", "trust stays with its certificate");
+    return bw_success();
+}
+
 /* What the request leaves as it is, or makes new. */
 static bw_result begin_object(struct bw_daemon *daemon, struct bw_job *job, const Bailiwick__V1__Object *asked, struct bw_object *ret_object)
 {
     const bw_tenant *tenant = &job->caller.identity.tenant;
 
+    if (asked->id.len == 0 && asked->class_ == BAILIWICK__V1__OBJECT_CLASS__TRUST)
+        return begin_trust(daemon, job, asked, ret_object);
     if (asked->id.len == 0) {
-        *ret_object = (struct bw_object){ .tenant = *tenant, .class = (unsigned)asked->class_, .created_us = bw_now_us() };
-        ret_object->owner = is_app(job) ? bw_bytes_text(job->caller.spiffe_id) : (bw_bytes){ NULL, 0 };
+        *ret_object = new_object(job, asked);
         bw_make_id(&daemon->region, tenant, job->request.request_id, ret_object->id);
         return bw_success();
     }
@@ -68,6 +107,7 @@ static bw_result begin_object(struct bw_daemon *daemon, struct bw_job *job, cons
     BW_TRY(bw_store_get_object(daemon->store, tenant, asked->id.data, bw_job_arena(job), ret_object));
     BW_TRY(check_owner(job, ret_object));
     BW_CHECK_AT((unsigned)asked->class_ == ret_object->class, BW_TEMPLATE_INVALID, "object.class", "an object never changes its class");
+    BW_TRY(check_certificate(daemon, ret_object, asked));
     BW_CHECK_AT(asked->generation == 0 || asked->generation == ret_object->generation, BW_CONFLICT, "object.generation",
                 "the object has changed meanwhile");
     return bw_success();
@@ -84,6 +124,8 @@ bw_result bw_op_put_object(struct bw_daemon *daemon, struct bw_job *job)
     object.label       = bw_bytes_text(asked->label);
     object.cka_id      = bw_wire_bytes(asked->cka_id);
     object.value       = bw_wire_bytes(asked->value);
+    if (asked->trust != NULL)
+        BW_TRY(bw_wire_pack(&asked->trust->base, bw_job_arena(job), &object.value));
     object.application = bw_bytes_text(asked->application);
     object.object_id   = bw_wire_bytes(asked->object_id);
     object.generation++;
@@ -124,13 +166,17 @@ struct listing {
 static bw_result list_one(struct listing *l, const struct bw_object *object)
 {
     Bailiwick__V1__Object *message;
+    bool shown;
 
-    BW_TRY(describe(object, bw_job_arena(l->job), &message));
-    l->bytes += protobuf_c_message_get_packed_size(&message->base) + 8;
-    l->full   = l->reply->n_objects == l->limit || (l->bytes > LIST_BYTES && l->reply->n_objects > 0);
-    if (l->full)
-        return bw_success(); /* this one is the next page's first */
-    l->reply->objects[l->reply->n_objects++] = message;
+    BW_TRY(bw_object_trust_is_shown(l->daemon, l->job, object, &shown));
+    if (shown) {
+        BW_TRY(describe(object, bw_job_arena(l->job), &message));
+        l->bytes += protobuf_c_message_get_packed_size(&message->base) + 8;
+        l->full   = l->reply->n_objects == l->limit || (l->bytes > LIST_BYTES && l->reply->n_objects > 0);
+        if (l->full)
+            return bw_success(); /* this one is the next page's first */
+        l->reply->objects[l->reply->n_objects++] = message;
+    }
     memcpy(l->last, object->id, sizeof l->last);
     return bw_success();
 }

@@ -56,7 +56,7 @@ bw_result bw_store_revoke(struct bw_store *store, const char *spiffe_id, int64_t
 bw_result bw_store_trusted_time(struct bw_store *store, int64_t *ret_us);
 bw_result bw_store_trust_time(struct bw_store *store, int64_t now_us);
 
-/* Certificates and data objects. */
+/* Certificates, what they are trusted for (object_trust.h), and data objects. */
 struct bw_object {
     bw_tenant tenant;
     uint8_t   id[16];

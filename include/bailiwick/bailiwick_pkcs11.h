@@ -11,7 +11,14 @@
  *     C_EncryptInit(session, &mechanism, key);
  *     C_Encrypt(session, data, data_len, envelope, &envelope_len);
  *
- * Decrypting needs the same pairs, in any order. The parameter may be left out: no context. */
+ * Decrypting needs the same pairs, in any order. The parameter may be left out: no context.
+ *
+ * Trust: the token keeps NSS's objects of class CKO_NSS_TRUST (pkcs11.h), which say what the certificate with CKA_ISSUER and
+ * CKA_SERIAL_NUMBER is trusted for: CKA_TRUST_SERVER_AUTH, _CLIENT_AUTH, _CODE_SIGNING, _EMAIL_PROTECTION, each a CKT_NSS_ value
+ * (C_SetAttributeValue changes them), and CKA_TRUST_STEP_UP_APPROVED; CKA_CERT_SHA1_HASH and CKA_CERT_MD5_HASH may be there too.
+ * On the token there is one for a certificate: C_CreateObject for the same one replaces what it says, under the same handle. An
+ * application finds its own and those of custodians; theirs go before, and then C_CreateObject is refused
+ * (CKR_KEY_FUNCTION_NOT_PERMITTED). */
 #ifndef BAILIWICK_BAILIWICK_PKCS11_H
 #define BAILIWICK_BAILIWICK_PKCS11_H
 

@@ -42,6 +42,8 @@ enum {
     BW_PUBLIC_KEY_MAX   = 1024,         /* a SubjectPublicKeyInfo of RSA-4096 with room */
     BW_SIGNATURE_MAX    = 1024,
     BW_OBJECT_MAX       = 64 * 1024,    /* a certificate or data object's value */
+    BW_DER_NAME_MAX     = 4 * 1024,     /* an issuer or subject in DER; RFC 5280 has no limit, few reach 500 */
+    BW_DER_SERIAL_MAX   = 128,          /* a serial number in DER; RFC 5280 allows 20 bytes and a head */
     BW_TEMPLATE_MAX     = 256,          /* attributes in one template; PKCS#11 has about 100 */
     BW_PIN_MAX          = 255,          /* CK_ULONG in theory, 255 in every module met */
 

@@ -32,6 +32,24 @@
 #define CKA_UNIQUE_ID 0x4UL           /* PKCS#11 v3.0, Base 4.4 */
 #endif
 
+/* Objects of NSS that say what a certificate is trusted for. p11-kit's pkcs11x.h has them too, for those who ask for it. */
+#ifndef CKO_NSS_TRUST
+#define CKO_NSS_TRUST              0xce534353UL
+#define CKA_TRUST_SERVER_AUTH      0xce536358UL
+#define CKA_TRUST_CLIENT_AUTH      0xce536359UL
+#define CKA_TRUST_CODE_SIGNING     0xce53635aUL
+#define CKA_TRUST_EMAIL_PROTECTION 0xce53635bUL
+#define CKA_TRUST_STEP_UP_APPROVED 0xce536360UL
+#define CKA_CERT_SHA1_HASH         0xce5363b4UL
+#define CKA_CERT_MD5_HASH          0xce5363b5UL
+#define CKT_NSS_TRUSTED            0xce534351UL
+#define CKT_NSS_TRUSTED_DELEGATOR  0xce534352UL
+#define CKT_NSS_MUST_VERIFY_TRUST  0xce534353UL
+#define CKT_NSS_TRUST_UNKNOWN      0xce534355UL
+#define CKT_NSS_NOT_TRUSTED        0xce53435AUL
+#define CKT_NSS_VALID_DELEGATOR    0xce53435BUL
+#endif
+
 /* PKCS#11 v3.0, Base 3.7 and 5.4: interfaces. A header that has them defines CKF_INTERFACE_FORK_SAFE. */
 #ifndef CKF_INTERFACE_FORK_SAFE
 #define CKF_INTERFACE_FORK_SAFE 0x1UL

@@ -738,6 +738,7 @@ bw_result bw_rpc_put_object(const struct bw_remote *remote, struct bw_arena *are
     (void)remote, (void)arena;
     struct fake_object *o = object->id.len > 0 ? object_by_id(object->id) : &region.objects[region.object_count];
 
+    assert_int_not_equal(object->class, CKO_NSS_TRUST); /* kept by live regions only */
     BW_TRY(answer(FAKE_PUT_OBJECT));
     BW_CHECK(o != NULL, BW_NO_SUCH_OBJECT, "put");
     if (object->id.len == 0) {

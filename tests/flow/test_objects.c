@@ -79,7 +79,7 @@ static void classes_of_the_library_are_answered_here(void **state)
 {
     (void)state;
     static const struct { CK_OBJECT_CLASS class; size_t count; } classes[] = {
-        { CKO_PROFILE, 2 }, { CKO_MECHANISM, 0 }, { CKO_HW_FEATURE, 0 }, { CKO_DOMAIN_PARAMETERS, 0 }, { 0xce534353 /* CKO_NSS_TRUST */, 0 },
+        { CKO_PROFILE, 2 }, { CKO_MECHANISM, 0 }, { CKO_HW_FEATURE, 0 }, { CKO_DOMAIN_PARAMETERS, 0 }, { 0xce534352 /* CKO_NSS_CRL */, 0 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(classes); i++) {

@@ -550,6 +550,96 @@ static void an_application_touches_its_own_objects_only(void **state)
     assert_int_equal(objects(), 0);
 }
 
+/* What a caller says of the certificate with that serial number; the object's id, if it was kept, goes to ret_id. */
+static enum bw_code trust(const char *caller, bw_bytes id, const char *serial, int server_auth, uint8_t ret_id[static 16])
+{
+    Bailiwick__V1__Trust  says   = BAILIWICK__V1__TRUST__INIT;
+    Bailiwick__V1__Object object = BAILIWICK__V1__OBJECT__INIT;
+    INIT(put_object, PutObject);
+    says.issuer      = bw_wire_data(bw_bytes_text("CN=a CA"));
+    says.serial      = bw_wire_data(bw_bytes_text(serial));
+    says.server_auth = (Bailiwick__V1__TrustLevel)server_auth;
+    object.class_    = BAILIWICK__V1__OBJECT_CLASS__TRUST;
+    object.trust     = &says;
+    object.id        = bw_wire_data(id);
+    message.object   = &object;
+    bw_result result = ask_with(caller, BW_METHOD_NR(PutObject), &message, NULL, 0, bw_op_put_object);
+    if (bw_ok(result))
+        memcpy(ret_id, ((Bailiwick__V1__PutObjectReply *)(void *)asked.job.reply.message)->object->id.data, 16);
+    return result.code;
+}
+
+/* What the caller is shown: nothing (-1), or the one level. */
+static int shown_to(const char *caller)
+{
+    INIT(list_objects, ListObjects);
+    assert_int_equal(ask_with(caller, BW_METHOD_NR(ListObjects), &message, NULL, 0, bw_op_list_objects).code, BW_OK);
+    const Bailiwick__V1__ListObjectsReply *reply = (void *)asked.job.reply.message;
+    assert_true(reply->n_objects <= 1);
+    return reply->n_objects == 0 ? -1 : (int)reply->objects[0]->trust->server_auth;
+}
+
+enum { TRUSTED = BAILIWICK__V1__TRUST_LEVEL__TRUSTED, DISTRUSTED = BAILIWICK__V1__TRUST_LEVEL__NOT_TRUSTED };
+
+static void trust_is_of_one_certificate(void **state)
+{
+    uint8_t id[16], again[16];
+    const bw_bytes new = { NULL, 0 };
+
+    (void)state;
+    assert_int_equal(trust(CUSTODIAN, new, "7", TRUSTED, id), BW_OK);
+    assert_int_equal(trust(CUSTODIAN, new, "7", DISTRUSTED, again), BW_OK);
+    assert_memory_equal(id, again, sizeof id);
+    assert_int_equal(shown_to(CUSTODIAN), DISTRUSTED);
+    assert_int_equal(trust(CUSTODIAN, bw_bytes_of(id, 16), "7", TRUSTED, again), BW_OK);
+    assert_int_equal(shown_to(CUSTODIAN), TRUSTED);
+    assert_int_equal(trust(CUSTODIAN, bw_bytes_of(id, 16), "8", TRUSTED, again), BW_TEMPLATE_INVALID);
+    restart();
+    assert_int_equal(shown_to(APP), TRUSTED);
+    assert_int_equal(delete_object(CUSTODIAN, bw_bytes_of(id, 16)).code, BW_OK);
+    assert_int_equal(shown_to(CUSTODIAN), -1);
+}
+
+static void an_application_is_trusted_by_itself_until_a_custodian_speaks(void **state)
+{
+    uint8_t own[16], custodians[16];
+    const bw_bytes new = { NULL, 0 };
+
+    (void)state;
+    assert_int_equal(trust(APP, new, "7", TRUSTED, own), BW_NOT_PERMITTED);
+    assert_int_equal(set_tenant_policy("{\"apps_own_keys\": true}").code, BW_OK);
+    assert_int_equal(trust(APP, new, "7", TRUSTED, own), BW_OK);
+    assert_int_equal(shown_to(APP), TRUSTED);
+    assert_int_equal(shown_to(OTHER_APP), -1);
+    assert_int_equal(trust(OTHER_APP, bw_bytes_of(own, 16), "7", DISTRUSTED, own), BW_NOT_PERMITTED);
+    assert_int_equal(trust(CUSTODIAN, new, "7", DISTRUSTED, custodians), BW_OK);
+    assert_memory_not_equal(own, custodians, 16);
+    assert_int_equal(shown_to(APP), DISTRUSTED);
+    assert_int_equal(shown_to(OTHER_APP), DISTRUSTED);
+    assert_int_equal(objects(), 2); /* a custodian sees who says what */
+    assert_int_equal(trust(APP, new, "7", TRUSTED, own), BW_NOT_PERMITTED);
+    assert_int_equal(delete_object(APP, bw_bytes_of(custodians, 16)).code, BW_NOT_PERMITTED);
+    assert_int_equal(delete_object(CUSTODIAN, bw_bytes_of(custodians, 16)).code, BW_OK);
+    assert_int_equal(shown_to(APP), TRUSTED);
+}
+
+/* More of other applications' than the store hands out at once: the list goes on behind them. */
+static void what_is_not_shown_does_not_end_the_list(void **state)
+{
+    uint8_t id[16];
+    char serial[8];
+
+    (void)state;
+    assert_int_equal(set_tenant_policy("{\"apps_own_keys\": true}").code, BW_OK);
+    for (int i = 0; i < 30; i++) {
+        (void)snprintf(serial, sizeof serial, "%d", i);
+        assert_int_equal(trust(OTHER_APP, (bw_bytes){ NULL, 0 }, serial, TRUSTED, id), BW_OK);
+    }
+    assert_int_equal(shown_to(APP), -1);
+    assert_int_equal(trust(APP, (bw_bytes){ NULL, 0 }, "7", DISTRUSTED, id), BW_OK);
+    assert_int_equal(shown_to(APP), DISTRUSTED);
+}
+
 /* ---- crashes ---- */
 
 static bw_result create_and_crash(int spec, uint8_t request_id)
@@ -710,6 +800,9 @@ int main(void)
         REGION_TEST(an_operator_held_tenant_stays_sealed_over_a_restart),
         REGION_TEST(custodians_revoke_their_own_tenants_principals_only),
         REGION_TEST(an_application_touches_its_own_objects_only),
+        REGION_TEST(trust_is_of_one_certificate),
+        REGION_TEST(an_application_is_trusted_by_itself_until_a_custodian_speaks),
+        REGION_TEST(what_is_not_shown_does_not_end_the_list),
         REGION_TEST(a_crash_before_the_answer_leaves_a_whole_key_that_a_retry_finds),
         REGION_TEST(material_without_a_key_is_destroyed),
         REGION_TEST(a_version_without_material_gives_way_to_the_one_before),

@@ -277,10 +277,88 @@ static void secrecy(void)
     say_read("CKA_VALUE then", open, CKA_VALUE, b, sizeof b);
 }
 
+static CK_ULONG count_of(CK_ATTRIBUTE *template, CK_ULONG attributes, CK_OBJECT_HANDLE *ret_first)
+{
+    CK_OBJECT_HANDLE found[4];
+    CK_ULONG count = 0;
+
+    (void)p11->C_FindObjectsInit(session, template, attributes);
+    (void)p11->C_FindObjects(session, found, 4, &count);
+    (void)p11->C_FindObjectsFinal(session);
+    if (count > 0)
+        *ret_first = found[0];
+    return count;
+}
+
+static CK_ULONG trust_of(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type)
+{
+    CK_ULONG level = 0;
+    CK_ATTRIBUTE a = { type, &level, sizeof level };
+
+    (void)p11->C_GetAttributeValue(session, object, &a, 1);
+    return level;
+}
+
+static void every_level(CK_OBJECT_HANDLE object)
+{
+    static const CK_ATTRIBUTE_TYPE types[] = { CKA_TRUST_SERVER_AUTH, CKA_TRUST_CLIENT_AUTH, CKA_TRUST_CODE_SIGNING, CKA_TRUST_EMAIL_PROTECTION };
+    static const CK_ULONG levels[] = { CKT_NSS_TRUSTED, CKT_NSS_TRUSTED_DELEGATOR, CKT_NSS_VALID_DELEGATOR, CKT_NSS_MUST_VERIFY_TRUST, CKT_NSS_NOT_TRUSTED };
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        for (size_t k = 0; k < ARRAY_LEN(levels); k++) {
+            CK_ULONG level = levels[k];
+            OK("C_SetAttributeValue of a level", p11->C_SetAttributeValue(session, object, &(CK_ATTRIBUTE){ types[i], &level, sizeof level }, 1));
+            expect("the level", trust_of(object, types[i]), level);
+        }
+}
+
+/* What a certificate is trusted for, as NSS stores it, on the token: one object for each certificate. SoftHSM has none. */
+static void trust(void)
+{
+    CK_OBJECT_CLASS class = CKO_NSS_TRUST;
+    CK_ULONG delegator = CKT_NSS_TRUSTED_DELEGATOR, never = CKT_NSS_NOT_TRUSTED, nonsense = 1;
+    struct bytes hash = filled(20);
+    CK_ATTRIBUTE t[] = {
+        { CKA_CLASS, &class, sizeof class }, { CKA_TOKEN, &yes, 1 }, { CKA_ISSUER, (void *)"0\x00", 2 }, { CKA_SERIAL_NUMBER, (void *)"\x02\x01\x07", 3 },
+        { CKA_CERT_SHA1_HASH, hash.data, 20 }, { CKA_TRUST_SERVER_AUTH, &delegator, sizeof delegator }, { CKA_TRUST_STEP_UP_APPROVED, &no, 1 },
+    };
+    CK_ATTRIBUTE change = { CKA_TRUST_CLIENT_AUTH, &never, sizeof never }, wrong = { CKA_TRUST_CLIENT_AUTH, &nonsense, sizeof nonsense };
+    CK_ATTRIBUTE other = { CKA_SERIAL_NUMBER, (void *)"\x02\x01\x08", 3 }, short_hash = { CKA_CERT_SHA1_HASH, hash.data, 19 };
+    CK_OBJECT_HANDLE object = 0, again = 0, found = 0;
+
+    if (!begin_ours("trust"))
+        return;
+    expect("C_CreateObject without a serial number", p11->C_CreateObject(session, t, 3, &object), CKR_TEMPLATE_INCOMPLETE);
+    expect("C_CreateObject with half a hash", p11->C_CreateObject(session, (CK_ATTRIBUTE[]){ t[0], t[1], t[2], t[3], short_hash }, 5, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    expect("C_CreateObject with a level that there is not", p11->C_CreateObject(session, (CK_ATTRIBUTE[]){ t[0], t[1], t[2], t[3], wrong }, 5, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    OK("C_CreateObject", p11->C_CreateObject(session, t, ARRAY_LEN(t), &object));
+    expect("found by issuer and serial number", count_of(t, 4, &found), 1);
+    expect("which is that object", found, object);
+    expect("CKA_TRUST_SERVER_AUTH", trust_of(object, CKA_TRUST_SERVER_AUTH), CKT_NSS_TRUSTED_DELEGATOR);
+    expect("CKA_TRUST_CLIENT_AUTH, not said", trust_of(object, CKA_TRUST_CLIENT_AUTH), CKT_NSS_TRUST_UNKNOWN);
+    OK("C_SetAttributeValue", p11->C_SetAttributeValue(session, object, &change, 1));
+    expect("CKA_TRUST_CLIENT_AUTH", trust_of(object, CKA_TRUST_CLIENT_AUTH), CKT_NSS_NOT_TRUSTED);
+    expect("C_SetAttributeValue of a level that there is not", p11->C_SetAttributeValue(session, object, &wrong, 1), CKR_ATTRIBUTE_VALUE_INVALID);
+    expect("C_SetAttributeValue of the serial number", p11->C_SetAttributeValue(session, object, &other, 1), CKR_ATTRIBUTE_READ_ONLY);
+    every_level(object);
+    OK("C_CreateObject for the same certificate", p11->C_CreateObject(session, t, ARRAY_LEN(t), &again));
+    expect("is in the place of the first", again, object);
+    expect("and says all that is said", trust_of(object, CKA_TRUST_CLIENT_AUTH), CKT_NSS_TRUST_UNKNOWN);
+    OK("C_DestroyObject", p11->C_DestroyObject(session, object));
+    expect("found then", count_of(t, 4, &found), 0);
+    t[1].pValue = &no;
+    OK("C_CreateObject for the session", p11->C_CreateObject(session, t, ARRAY_LEN(t), &object));
+    OK("C_SetAttributeValue there", p11->C_SetAttributeValue(session, object, &change, 1));
+    OK("C_CopyObject", p11->C_CopyObject(session, object, &change, 1, &again));
+    OK("C_DestroyObject of the copy", p11->C_DestroyObject(session, again));
+    OK("C_DestroyObject there", p11->C_DestroyObject(session, object));
+}
+
 void objects(void)
 {
     reading();
     making();
+    trust();
     secrecy();
 }
 
@@ -329,7 +407,7 @@ void finding(void)
 
 /* ---- every attribute ---- */
 
-enum kind_of_value { BOOL, ULONG, BYTES, TEXT, DATE, MECHANISMS, HIDDEN };
+enum kind_of_value { BOOL, ULONG, BYTES, TEXT, DATE, MECHANISMS, TRUST, HIDDEN };
 static const struct { CK_ATTRIBUTE_TYPE type; const char *name; enum kind_of_value kind; } attributes[] = {
 #define BW_ATTRIBUTE(attribute, kind, objects, given, unset) { attribute, #attribute, kind },
 #include "attributes.def"
@@ -379,13 +457,14 @@ static void read_every_attribute(const char *what, CK_OBJECT_HANDLE object)
 /* A value that suits the kind of attribute. */
 static CK_ATTRIBUTE some_value(size_t i)
 {
-    static CK_ULONG one = 1;
+    static CK_ULONG one = 1, trusted = CKT_NSS_TRUSTED;
     static CK_DATE date = { "2030", "01", "02" };
     static CK_MECHANISM_TYPE mechanism = CKM_AES_GCM;
 
     switch (attributes[i].kind) {
     case BOOL:       return (CK_ATTRIBUTE){ attributes[i].type, &yes, 1 };
     case ULONG:      return (CK_ATTRIBUTE){ attributes[i].type, &one, sizeof one };
+    case TRUST:      return (CK_ATTRIBUTE){ attributes[i].type, &trusted, sizeof trusted };
     case DATE:       return (CK_ATTRIBUTE){ attributes[i].type, &date, sizeof date };
     case MECHANISMS: return (CK_ATTRIBUTE){ attributes[i].type, &mechanism, sizeof mechanism };
     default:         return (CK_ATTRIBUTE){ attributes[i].type, (void *)"sixteen bytes...", 16 };
