@@ -135,6 +135,18 @@ expect()
     [[ $said == *"$text"* ]] || die "$*: does not say '$text' but: $said"
 }
 
+# tells STATUS CAUSE REMEDY COMMAND...: doctor ends so, and says both in one line of JSON. $TOLD counts them.
+TOLD=0
+tells()
+{
+    local status=$1 cause=$2 remedy=$3 got=0
+    shift 3
+    "$@" >"$DIR/said" 2>&1 </dev/null || got=$?
+    ((got == status)) || die "$cause: ended with $got, not $status: $(<"$DIR/said")"
+    sed 's,\\",",g' "$DIR/said" | grep -F -- "$cause" | grep -qF -- "$remedy" || die "no line says '$cause' and '$remedy': $(<"$DIR/said")"
+    TOLD=$((TOLD + 1))
+}
+
 # python_messages: compiles the protocol for stock gRPC clients into $DIR/messages.
 python_messages()
 {
