@@ -8,23 +8,6 @@ cd "$DIR"
 other=127.0.0.1:$(<us-east/port)
 home=127.0.0.1:$PORT
 
-# proxy NAME: a proxy in front of the home region. $said is its endpoint and $! its process, NAME.mode how it is, NAME.flow what went
-# through.
-proxies=()
-proxy()
-{
-    echo pass >"$1.mode"
-    mkfifo "$1.port"
-    /usr/bin/python3 "$BW_SOURCE/tests/lib/fault_proxy.py" "$PORT" "$DIR/$1.mode" >"$1.port" 2>>"$1.flow" &
-    proxies+=($!)
-    read -r said <"$1.port"
-    said=127.0.0.1:$said
-}
-stop_proxies()
-{
-    kill "${proxies[@]}"
-}
-AT_END+=(stop_proxies)
 proxy first
 first_proxy=$said first_pid=$!
 proxy second
@@ -115,12 +98,13 @@ well 600 "it was reset while it was idle: nobody notices"
 caller_ends
 
 # ---- a ticket saves the certificates ----
-: >first.flow
-caller "endpoints = $first_proxy" "deadline_ms = 2000"
+proxy third # whose first connection is the application's first
+third_pid=$!
+caller "endpoints = $said" "deadline_ms = 2000"
 for number in {1..6}; do
     well 2000 "a call on connection $number"
-    kill -USR2 "$first_pid"
-    head -n "$number" < <(tail -n +1 -f --pid="$first_pid" first.flow) >flow
+    kill -USR2 "$third_pid"
+    head -n "$number" < <(tail -n +1 -f --pid="$third_pid" third.flow) >flow
 done
 caller_ends
 read -r _ full <flow
