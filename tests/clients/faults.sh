@@ -89,3 +89,11 @@ checked "closed after every 67 bytes: the same: $said"
 cut_calls 300 silent 300
 checked "silent after every 300 bytes: at most $(wc -l <failed) calls ended at the deadline, the one after them never: $said"
 [[ $(cut -d' ' -f1 failed | sort -u | wc -l) -gt 5 ]] # it did fall silent
+
+# a search of five pages, 60 ms each, through a proxy that cuts before one that delays
+proxy far
+proxy near "${said#*:}"
+sed -i "s/^endpoints .*/endpoints = $said/; s/^deadline_ms .*/deadline_ms = 500/" faulty.conf
+said=$(BAILIWICK_PKCS11_CONFIG=$DIR/faulty.conf "$BW_BUILD/tests/silent_search" "$MODULE" "$DIR/near.mode" "$DIR/far.mode" 2500 500)
+(($(cut -d' ' -f1 <<<"$said") > 5)) || die "too few searches were cut: $said"
+checked "silent after every 2,500 bytes of a search of five pages: over at one deadline, whatever came before: $said"

@@ -125,14 +125,14 @@ records()
     cli_as auditor audit query "$@" | wc -l
 }
 
-# proxy NAME: a proxy in front of eu-central (fault_proxy.py). $said is its endpoint and $! its process; in $DIR, NAME.mode says how
+# proxy NAME [PORT]: a proxy (fault_proxy.py) in front of eu-central, or of what listens there. $said is its endpoint and $! its process; in $DIR, NAME.mode says how
 # it is, and NAME.flow what went through.
 PROXIES=()
 proxy()
 {
     echo pass >"$DIR/$1.mode"
     mkfifo "$DIR/$1.port"
-    /usr/bin/python3 "$BW_SOURCE/tests/lib/fault_proxy.py" "$PORT" "$DIR/$1.mode" >"$DIR/$1.port" 2>>"$DIR/$1.flow" &
+    /usr/bin/python3 "$BW_SOURCE/tests/lib/fault_proxy.py" "${2:-$PORT}" "$DIR/$1.mode" >"$DIR/$1.port" 2>>"$DIR/$1.flow" &
     ((${#PROXIES[@]})) || AT_END+=(stop_proxies)
     PROXIES+=($!)
     read -r said <"$DIR/$1.port"
