@@ -88,14 +88,22 @@ echo pass >second.mode
 caller "endpoints = $first_proxy" "deadline_ms = 600" "idle_ms = 1000"
 well 600 "a connection"
 kill -USR1 "$first_pid"
-call 0x30 66 500 1100 "it goes silent under us: the deadline ends the call"
-well 600 "and the next has another"
+call 0x0 0 300 600 "it goes silent under us: another one answers before the deadline"
+well 600 "and the next call does not wait"
 kill -USR1 "$first_pid"
 sleep 1.1
 well 600 "it went silent while it was idle for longer than idle_ms: nobody notices"
 kill -USR2 "$first_pid"
 well 600 "it was reset while it was idle: nobody notices"
 caller_ends
+
+caller "endpoints = $first_proxy, $second_proxy" "deadline_ms = 1200"
+well 600 "two endpoints"
+echo hole >first.mode
+call 0x0 0 600 1200 "the one in use goes silent in mid-connection: the other answers before the deadline"
+well 600 "and the next call does not wait"
+caller_ends
+echo pass >first.mode
 
 # ---- a ticket saves the certificates ----
 proxy third # whose first connection is the application's first
