@@ -81,13 +81,37 @@ static const char *accept_address(const struct setting *setting, const char *val
     return accept_text(setting, value, at);
 }
 
+/* Whether it is the second of two words. */
+static const char *accept_either(const char *value, const char *first, const char *second, const char *complaint, bool *ret_second)
+{
+    bool is_second = strcmp(value, second) == 0;
+
+    if (!is_second && strcmp(value, first) != 0)
+        return complaint;
+    *ret_second = is_second;
+    return NULL;
+}
+
 static const char *accept_format(const struct setting *setting, const char *value, void *at)
 {
     (void)setting;
-    if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
-        return "is neither text nor json";
-    *(bool *)at = strcmp(value, "json") == 0;
-    return NULL;
+    return accept_either(value, "text", "json", "is neither text nor json", at);
+}
+
+static const char *accept_requests(const struct setting *setting, const char *value, void *at)
+{
+    (void)setting;
+    return accept_either(value, "refused", "all", "is neither refused nor all", at);
+}
+
+static bool is_text(const struct setting *setting)
+{
+    const accept_fn others[] = { accept_number, accept_region, accept_format, accept_requests };
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (setting->accept == others[i])
+            return false;
+    return true;
 }
 
 #define AT(member) offsetof(struct bw_config, member)
@@ -113,6 +137,7 @@ static const struct setting settings[] = {
     { "limits", "lame_duck_ms", accept_number,       AT(lame_duck_ms), "300",     0,    60000,  "at stop: time for load balancers to look elsewhere" },
     { "limits", "grace_ms",     accept_number,       AT(grace_ms),     "10000",   0,    600000, "at stop: time for running calls to end" },
     { "log",    "format",       accept_format,       AT(log_json),     "text",    0,    0,      "text or json, on standard error" },
+    { "log",    "requests",     accept_requests,     AT(log_all),      "refused", 0,    0,      "which requests get a line each: refused or all" },
 };
 
 /* ---- telling ---- */
@@ -236,7 +261,7 @@ void bw_config_free(struct bw_config *config)
     if (config == NULL)
         return;
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-        if (settings[i].accept != accept_number && settings[i].accept != accept_region && settings[i].accept != accept_format)
+        if (is_text(&settings[i]))
             free(*(char **)(void *)((char *)config + settings[i].offset));
     free(config);
 }

@@ -26,6 +26,7 @@ struct bw_config {
     unsigned    lame_duck_ms;      /*          lame_duck_ms: at stop, from "not serving" to the closed door */
     unsigned    grace_ms;          /*          grace_ms: at stop, what running calls have to end */
     bool        log_json;          /* [log]    format = text | json */
+    bool        log_all;           /*          requests = refused | all: which get a line each; the audit log has all in any case */
 };
 
 /* Unknown, missing and malformed settings are refused with BW_CONFIG_INVALID. message (at most room bytes) then has a line

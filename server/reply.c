@@ -8,6 +8,7 @@
 #include "authorise.h"
 #include "bailiwick/v1/common.pb-c.h"
 #include "bailiwick/v1/crypto.pb-c.h"
+#include "config.h"
 #include "daemon.h"
 #include "followers.h"
 #include "job_record.h"
@@ -122,8 +123,11 @@ static const char *what_broke(const struct bw_job *job)
     return bw_ok(job->result) ? NULL : job->result.what;
 }
 
+/* The audit log has every use; here what was refused is what an operator looks for. */
 static void log_job(const struct bw_job *job)
 {
+    if (bw_ok(job->result) && !job->daemon->config->log_all)
+        return;
     char key[BW_KEY_NAME_MAX + 1] = "", id[2 * BW_REQUEST_ID_LEN + 1], took[24], index[24] = "";
 
     bw_hex(bw_bytes_of(job->request.request_id, BW_REQUEST_ID_LEN), id);

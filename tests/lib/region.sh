@@ -50,6 +50,7 @@ start_region()
 
     [[ -d $CA ]] || bailiwick ca init "$CA" --trust-domain test.example >/dev/null 2>&1
     region_make "$DIR/$region" "$region" "$CA"
+    printf '\n[log]\nrequests = all\n' >>"$DIR/$region/bailiwickd.conf"
     REGIONS+=("$region")
     region_start "$DIR/$region"
     bailiwick ca operator "$CA" --region "$region" --name ops >/dev/null

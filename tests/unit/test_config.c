@@ -56,6 +56,7 @@ static const struct { const char *why, *line, *instead, *told; } refusals[] = {
     { "a setting in another's section",    "format = text\n",               "dir = /d\n",                   "[log] dir: there is no such setting" },
     { "a section that we do not have",     "[log]\n",                       "[logs]\n",                     "[logs]: there is no such section" },
     { "a setting outside of all sections", "[region]\n",                    "",                             "name: stands before the first section" },
+    { "neither refused nor all",           "format = text\n",               "requests = some\n",            "[log] requests: is neither refused nor all" },
     { "a line that is neither",            "node = n1\n",                   "node n1\n",                    ":3: not in the form of" },
 };
 
@@ -147,6 +148,7 @@ static void a_complete_file_is_taken_with_its_defaults(void **state)
     assert_int_equal(config->in_flight, 10);
     assert_int_equal(config->workers, 0);
     assert_false(config->log_json);
+    assert_false(config->log_all);
 }
 
 int main(void)
