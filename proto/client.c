@@ -98,29 +98,25 @@ static bw_result wait_for_answer(struct call *call, struct bw_connection *connec
 /* Fails when the call has no answer; the stream's fate says whether another attempt makes sense. */
 static bw_result attempt(struct call *call, struct bw_connection *connection)
 {
-    int64_t begun_ms = bw_now_ms();
-
     bw_stream_begin(&call->stream, call->request, call->arena, &call->wake);
     call->stream.many = call->each != NULL;
-    bw_connection_submit(connection, &call->stream, call->path, call->each != NULL ? INT64_MAX : call->deadline_ms - begun_ms);
+    bw_connection_submit(connection, &call->stream, call->path, call->each != NULL ? INT64_MAX : call->deadline_ms - bw_now_ms());
     bw_result r = wait_for_answer(call, connection);
     bw_connection_withdraw(connection, &call->stream);
     bw_stream_drop_parts(&call->stream);
     hand_over(connection);
-    if (r.code == BW_DEADLINE && connection->heard_ms <= begun_ms + (call->deadline_ms - begun_ms) / 2)
-        bw_pool_retire(call->pool, connection); /* silent for long: the next call does not wait for it */
     BW_TRY(r);
     if (call->stream.fate == BW_FATE_ANSWERED)
         return bw_stream_answer(&call->stream, &call->reply, &call->refusal);
     return call->stream.result;
 }
 
-/* A node that stops still finishes what it has; new calls go elsewhere. */
+/* A node that stops still finishes what it has; new calls go elsewhere. So do they when it owes us a sign of life. */
 static bool must_try_again(struct call *call, struct bw_connection *connection, bw_result result)
 {
     bool transport = call->stream.fate == BW_FATE_ANSWERED && bw_stream_answer_is_transport(&call->refusal);
 
-    if (transport)
+    if (transport || connection->asked_ms != 0)
         bw_pool_leave(call->pool, connection, result);
     return call->stream.fate == BW_FATE_UNSEEN || (call->retry && (call->stream.fate == BW_FATE_LOST || transport));
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 enum {
+    QUIET_LEAST_MS    = 120,                         /* the way around the world and back, which is not yet silence */
     SPIN_US           = 400,                         /* what a region in the same building needs for an answer, and some more */
     STREAM_WINDOW     = BW_MESSAGE_MAX + 64 * 1024,  /* a whole reply without waiting for us */
     CONNECTION_WINDOW = 16 * 1024 * 1024,            /* all callers together; replies are taken as they come */
@@ -245,6 +246,7 @@ static bw_result feed(struct bw_connection *connection, size_t len)
     bw_wipe(connection->in, len);
     connection->counters->bytes_received += len;
     connection->heard_ms = bw_now_ms();
+    connection->asked_ms = 0;
     BW_CHECK(taken == (ssize_t)len, BW_PROTOCOL_BROKEN, "the server does not speak HTTP/2");
     return bw_success();
 }
@@ -260,6 +262,36 @@ static bw_result receive(struct bw_connection *connection)
             return bw_success();
         BW_TRY(feed(connection, len));
     }
+}
+
+/* ---- silence ---- */
+
+/* A quarter of a call's time to notice, a quarter to be sure, and half of it to be answered by somebody else. */
+static unsigned quiet_ms(unsigned deadline_ms)
+{
+    unsigned least = deadline_ms / 2 < QUIET_LEAST_MS ? deadline_ms / 2 + 1 : QUIET_LEAST_MS; /* of a short call the deadline tells */
+
+    return deadline_ms / 4 > least ? deadline_ms / 4 : least;
+}
+
+int64_t bw_connection_due_ms(const struct bw_connection *connection)
+{
+    if (connection->stage != BW_STAGE_OPEN || connection->streams == NULL)
+        return INT64_MAX;
+    if (connection->asked_ms != 0)
+        return connection->asked_ms + connection->quiet_ms;
+    return (connection->heard_ms > connection->busy_ms ? connection->heard_ms : connection->busy_ms) + connection->quiet_ms;
+}
+
+/* An operation may take its time; the node that is at it answers a PING all the same (RFC 9113 6.7). */
+static bw_result heed_silence(struct bw_connection *connection)
+{
+    if (bw_now_ms() < bw_connection_due_ms(connection))
+        return bw_success();
+    BW_CHECK(connection->asked_ms == 0, BW_UNREACHABLE, "the server fell silent in mid-call");
+    BW_CHECK(nghttp2_submit_ping(connection->http2, NGHTTP2_FLAG_NONE, NULL) == 0, BW_NO_MEMORY, "HTTP/2 PING");
+    connection->asked_ms = bw_now_ms();
+    return bw_success();
 }
 
 /* ---- stages ---- */
@@ -294,6 +326,8 @@ static bw_result step_http2(struct bw_connection *connection)
 {
     bw_result received = receive(connection);
 
+    if (bw_ok(received))
+        received = heed_silence(connection);
     if (bw_ok(received))
         received = flush(connection);
     else if (connection->http2 != NULL)
@@ -414,6 +448,8 @@ void bw_connection_submit(struct bw_connection *connection, struct bw_stream *st
         bw_stream_end(stream, BW_FATE_UNSEEN, bw_fail(BW_NO_MEMORY, "HTTP/2 stream"));
         return;
     }
+    if (connection->streams == NULL)
+        connection->busy_ms = bw_now_ms();
     stream->id = id;
     link_stream(connection, stream);
     connection->counters->calls++;
@@ -445,7 +481,7 @@ static struct bw_connection *allocate(void)
     return connection;
 }
 
-bw_result bw_connection_new(struct bw_tls *tls, const struct bw_endpoint *endpoint, const struct addrinfo *address, unsigned user_timeout_ms,
+bw_result bw_connection_new(struct bw_tls *tls, const struct bw_endpoint *endpoint, const struct addrinfo *address, unsigned deadline_ms,
                             struct bw_counters *counters, struct bw_connection **ret_connection)
 {
     struct bw_connection *connection = allocate();
@@ -455,11 +491,12 @@ bw_result bw_connection_new(struct bw_tls *tls, const struct bw_endpoint *endpoi
     connection->tls      = tls;
     connection->endpoint = endpoint;
     connection->counters = counters;
+    connection->quiet_ms = quiet_ms(deadline_ms);
     connection->used_ms  = connection->heard_ms = bw_now_ms();
     if (connection->bell < 0)
         r = bw_fail(BW_UNREACHABLE, "no eventfd can be opened");
     if (bw_ok(r))
-        r = bw_endpoint_connect(address, user_timeout_ms, &connection->socket);
+        r = bw_endpoint_connect(address, deadline_ms / 3, &connection->socket); /* a vanished peer is noticed while there is time for another */
     if (bw_ok(r))
         *ret_connection = connection;
     else

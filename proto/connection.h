@@ -42,7 +42,10 @@ struct bw_connection {
     bool                  hung_up;   /* the server went away between the handshake and its SETTINGS */
     bool                  led;       /* a caller is the leader: it polls for all */
     unsigned              slow;      /* polls for which it is not worth looking before sleeping: the region answers too late */
+    unsigned              quiet_ms;  /* silent for so long in mid-call, it is asked for a sign of life; for so long again, it is dead */
     int64_t               heard_ms;  /* when bytes came last */
+    int64_t               busy_ms;   /* since when there has always been a stream */
+    int64_t               asked_ms;  /* when it was asked for a sign of life; 0: it gave one since */
     int64_t               used_ms;   /* when a stream ended last */
     bw_result             broken;
     struct bw_channel    *channel;
@@ -57,10 +60,9 @@ struct bw_connection {
 };
 
 /* On its way to the address. refs is 1. */
-bw_result bw_connection_new(struct bw_tls *tls, const struct bw_endpoint *endpoint, const struct addrinfo *address, unsigned user_timeout_ms,
+bw_result bw_connection_new(struct bw_tls *tls, const struct bw_endpoint *endpoint, const struct addrinfo *address, unsigned deadline_ms,
                             struct bw_counters *counters, struct bw_connection **ret_connection);
 void      bw_connection_unref(struct bw_connection *connection);
-
 
 /* As far as it goes without waiting. What fails closes the connection and ends its streams. */
 bw_result bw_connection_step(struct bw_connection *connection);
@@ -71,6 +73,9 @@ bw_result bw_connection_step(struct bw_connection *connection);
 short bw_connection_events(const struct bw_connection *connection);
 bool  bw_connection_poll(const struct bw_connection *connection, short events, int64_t until_ms, bool spins);
 void  bw_connection_ring(const struct bw_connection *connection);
+
+/* When a step is due though nothing happens: to ask a silent server for a sign of life, or to give it up. INT64_MAX: never. */
+int64_t bw_connection_due_ms(const struct bw_connection *connection);
 
 /* Whether it takes new streams: open, and the server has not said goodbye. */
 bool bw_connection_takes(const struct bw_connection *connection);

@@ -100,6 +100,7 @@ void bw_pool_poll(struct bw_pool *pool, struct bw_connection *connection, int64_
     short events = bw_connection_events(connection);
     bool  spins  = alone && connection->slow == 0;
 
+    until_ms = bw_earlier(until_ms, bw_connection_due_ms(connection));
     (void)pthread_mutex_unlock(&pool->lock);
     bool in_time = bw_connection_poll(connection, events, until_ms, spins);
     (void)pthread_mutex_lock(&pool->lock);
@@ -134,9 +135,8 @@ static bw_result judge_hangup(struct bw_endpoint *endpoint, const struct bw_conn
 static bw_result connect_address(struct bw_pool *pool, struct bw_endpoint *endpoint, const struct addrinfo *address, int64_t until_ms)
 {
     struct bw_connection *connection;
-    unsigned patience_ms = pool->deadline_ms / 3; /* so that a vanished peer is noticed while there is time for another */
 
-    BW_TRY(bw_connection_new(pool->tls, endpoint, address, patience_ms, &pool->counters, &connection));
+    BW_TRY(bw_connection_new(pool->tls, endpoint, address, pool->deadline_ms, &pool->counters, &connection));
     connection->next    = pool->connections;
     pool->connections = connection;
     bw_result r = drive(pool, connection, until_ms);

@@ -39,7 +39,7 @@ void      bw_pool_drop(struct bw_pool *pool, struct bw_connection *connection);
 /* It gets no new call; those on it may finish. */
 void bw_pool_retire(struct bw_pool *pool, struct bw_connection *connection);
 
-/* The same, when its node said that it stops: others are asked first. */
+/* The same, when its node said that it stops, or fell silent: others are asked first. */
 void bw_pool_leave(struct bw_pool *pool, struct bw_connection *connection, bw_result why);
 
 /* Takes ownership of the passphrase. NULL: what the one before opened is forgotten. */

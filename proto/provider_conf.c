@@ -142,8 +142,10 @@ static const char *set_endpoints(struct bw_arena *arena, const struct setting *s
         return "out of memory";
     for (char *word; (word = strsep(&rest, ",")) != NULL;) {
         word += strspn(word, " \t");
-        word[strcspn(word, " \t")] = '\0';
-        if (!endpoint_is_valid(word))
+        char *end = word + strcspn(word, " \t");
+        bool one_word = end[strspn(end, " \t")] == '\0';
+        *end = '\0';
+        if (!one_word || !endpoint_is_valid(word))
             return "must be host:port, several with commas between";
         if (count == BW_ENDPOINTS_MAX)
             return "names too many endpoints; 16 is the most";

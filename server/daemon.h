@@ -2,6 +2,8 @@
 #ifndef BW_SERVER_DAEMON_H
 #define BW_SERVER_DAEMON_H
 
+#include <stdatomic.h>
+
 #include "bailiwick/names.h"
 
 struct bw_config;
@@ -37,6 +39,7 @@ struct bw_daemon {
     struct bw_workers      *workers;
     struct bw_listener     *listener;
     struct bw_vitals       *vitals;
+    atomic_int              unwell;     /* a bw_code, of vitals: why health says NOT_SERVING; BW_OK when it says SERVING */
     int                     port;       /* that it listens on */
 };
 

@@ -177,7 +177,7 @@ static grpc_server *new_server(void)
         number(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10 * 1000),
         number(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         number(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        number(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
+        number(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 40), /* a client asks when we are silent for a quarter of its deadline */
         number(GRPC_ARG_HTTP2_BDP_PROBE, 0),                      /* with the next: flat memory under callers that do not read */
         number(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16384),
         number(GRPC_ARG_ALLOW_REUSEPORT, 0),                      /* a second daemon must not share the port unseen */

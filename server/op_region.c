@@ -62,6 +62,13 @@ static bw_result list_specs(const struct bw_hsm *hsm, struct bw_arena *arena, De
     return bw_success();
 }
 
+/* Health's reason, in words that say no more than a refusal would. */
+static char *not_serving(struct bw_daemon *daemon)
+{
+    enum bw_code unwell = (enum bw_code)atomic_load(&daemon->unwell);
+    return unconst(unwell == BW_OK ? "" : bw_code_row(unwell)->name);
+}
+
 bw_result bw_op_describe(struct bw_daemon *daemon, struct bw_job *job)
 {
     struct bw_audit_progress scrubbed;
@@ -79,6 +86,7 @@ bw_result bw_op_describe(struct bw_daemon *daemon, struct bw_job *job)
     reply->caller    = job->caller.spiffe_id;
     bw_audit_progress(daemon->audit, &scrubbed);
     reply->log_verified_us = scrubbed.finished_us;
+    reply->not_serving = not_serving(daemon);
     reply->time_us   = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     BW_TRY(list_mechanisms(daemon->hsm, bw_job_arena(job), reply));
     return list_specs(daemon->hsm, bw_job_arena(job), reply);

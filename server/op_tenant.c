@@ -37,6 +37,7 @@ static bw_result describe(struct bw_daemon *daemon, const struct bw_tenant_info 
     message->state      = (Bailiwick__V1__TenantState)tenant->state;
     message->created_us = tenant->created_us;
     message->generation = tenant->generation;
+    message->token_open = tenant->token != NULL;
     BW_TRY(copy_text(arena, tenant->name.text, &message->name));
     BW_TRY(copy_text(arena, daemon->region.text, &message->region));
     BW_TRY(copy_text(arena, tenant->policy_text, &message->policy));

@@ -43,7 +43,8 @@ static const struct vital { const char *name; bw_result (*ask)(struct bw_daemon 
     { "store", ask_store },
 };
 
-static bool all_are_well(struct bw_vitals *vitals)
+/* BW_OK: all are well. */
+static enum bw_code first_unwell(struct bw_vitals *vitals)
 {
     for (size_t i = 0; i < ARRAY_LEN(vitals_asked); i++) {
         bw_result result = vitals_asked[i].ask(vitals->daemon);
@@ -52,15 +53,17 @@ static bool all_are_well(struct bw_vitals *vitals)
         if (vitals->serving)
             bw_log(vitals->daemon->log, BW_LOG_ERROR, "not serving", { "part", vitals_asked[i].name },
                    { "code", bw_code_row(result.code)->name }, { "what", result.what }, { "where", result.where });
-        return false;
+        return result.code;
     }
-    return true;
+    return BW_OK;
 }
 
 static void examine(struct bw_vitals *vitals)
 {
-    bool serving = all_are_well(vitals);
+    enum bw_code unwell = first_unwell(vitals);
+    bool serving = unwell == BW_OK;
 
+    atomic_store(&vitals->daemon->unwell, unwell);
     if (serving == vitals->serving)
         return;
     vitals->serving = serving;
@@ -120,6 +123,7 @@ void bw_vitals_stop(struct bw_vitals *vitals)
     (void)pthread_cond_signal(&vitals->changed);
     (void)pthread_mutex_unlock(&vitals->lock);
     (void)pthread_join(vitals->thread, NULL);
+    atomic_store(&vitals->daemon->unwell, BW_SHUTTING_DOWN);
     bw_listener_announce(vitals->daemon->listener, false);
     (void)pthread_cond_destroy(&vitals->changed);
     (void)pthread_mutex_destroy(&vitals->lock);

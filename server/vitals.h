@@ -1,5 +1,5 @@
 /* Whether this node can serve at all: asked once a second by a thread of its own, because a sick HSM may take its time.
- * What it finds goes to grpc.health.v1 and, when it changes, to the operators' log. */
+ * What it finds goes to grpc.health.v1, to Describe and, when it changes, to the operators' log. */
 #ifndef BW_SERVER_VITALS_H
 #define BW_SERVER_VITALS_H
 

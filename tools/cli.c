@@ -10,7 +10,9 @@
 #include "prompt.h"
 #include "show.h"
 
-static const struct advice { enum bw_code code; enum bw_exit exit; const char *what_to_do; } advices[] = {
+enum { BW_EXIT_ARGUMENT = -1 }; /* by whom it was found */
+
+static const struct advice { enum bw_code code; int exit; const char *what_to_do; } advices[] = {
 #define BW_ADVICE(code, exit, what_to_do) { BW_##code, BW_EXIT_##exit, what_to_do },
 #include "advice.def"
 #undef BW_ADVICE
@@ -28,10 +30,14 @@ void bw_cli_about(struct bw_cli *cli, const char *format, ...)
 /* what we found wrong ourselves is wrong on the command line, unless the table says otherwise */
 static struct advice advice_for(enum bw_code code, bool server_said)
 {
+    struct advice advice = { .code = code, .exit = BW_EXIT_ARGUMENT };
+
     for (size_t i = 0; i < ARRAY_LEN(advices); i++)
         if (advices[i].code == code)
-            return advices[i];
-    return (struct advice){ code, server_said ? BW_EXIT_REFUSED : BW_EXIT_USAGE, NULL };
+            advice = advices[i];
+    if (advice.exit == BW_EXIT_ARGUMENT)
+        return (struct advice){ code, server_said ? BW_EXIT_REFUSED : BW_EXIT_USAGE, server_said ? advice.what_to_do : NULL };
+    return advice;
 }
 
 const char *bw_cli_what_to_do(enum bw_code code)
@@ -168,7 +174,7 @@ enum bw_exit bw_cli_report(const struct bw_cli *cli, bw_result result)
     tell("expired", cli->refusal.expired_at);
     tell_request(cli);
     tell("to do", advice.what_to_do);
-    return advice.exit;
+    return (enum bw_exit)advice.exit;
 }
 
 void bw_cli_clear(struct bw_cli *cli)

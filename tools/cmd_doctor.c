@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -12,6 +13,7 @@
 const struct bw_option bw_cmd_doctor_options[] = {
     { "provider-config", BW_OPTION_TEXT, "FILE", "the PKCS#11 module's configuration; else the one that it would find itself" },
     { "module",          BW_OPTION_TEXT, "PATH", "the PKCS#11 module; else " BW_MODULE_PATH },
+    { "reason",          BW_OPTION_TEXT, "REASON", "explain only this: a refusal's reason, or the number in CK_SESSION_INFO's ulDeviceError" },
     { 0 }
 };
 
@@ -133,11 +135,37 @@ static bw_result load(struct bw_doctor *doctor, struct bw_conf *ret_conf)
     return result;
 }
 
+/* ---- one reason, without any region ---- */
+
+static const struct bw_code_row *row_of(const char *reason)
+{
+    char *end;
+    unsigned long number = strtoul(reason, &end, 10);
+    bool is_number = *reason != '\0' && *end == '\0';
+    const struct bw_code_row *row = bw_code_row(is_number ? (enum bw_code)number : bw_code_by_name(reason));
+
+    return (is_number ? row->code == number : strcmp(row->name, reason) == 0) ? row : NULL;
+}
+
+static bw_result explain(struct bw_doctor *doctor, const char *reason)
+{
+    const struct bw_code_row *row = row_of(reason);
+
+    doctor->check = "reason";
+    bw_cli_about(doctor->cli, "%s", reason);
+    BW_CHECK(row != NULL, BW_BAD_ARGUMENT, "there is no such reason");
+    bw_doctor_found(doctor, BW_NOTE, bw_cli_what_to_do(row->code), "%s (%d, CKR 0x%lx): %s", row->name, row->code, row->ckr, row->told);
+    return bw_success();
+}
+
 bw_result bw_cmd_doctor(struct bw_cli *cli)
 {
     struct bw_doctor doctor = { .cli = cli, .check = "configuration" };
+    const char *reason = bw_args_text(&cli->args, "reason");
     struct bw_conf   conf;
 
+    if (reason != NULL)
+        return explain(&doctor, reason);
     BW_CHECK(bw_ok(load(&doctor, &conf)), BW_CONFIG_INVALID, "the configuration is not valid");
     bw_result result = check_all(&doctor, &conf);
     bw_conf_clear(&conf);

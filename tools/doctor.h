@@ -20,6 +20,7 @@ struct bw_doctor {
     X509                      *certificate;
     struct bw_secret          *passphrase;  /* of the private key; NULL: it needs none, or none was given */
     bool                       key_opened;
+    bool                       answers[BW_ENDPOINTS_MAX]; /* endpoints of the slot that are nodes of the home region */
     struct bw_client          *client;
     size_t                     wrong;       /* findings of the whole run */
 };

@@ -128,26 +128,28 @@ bool bw_check_endpoints(struct bw_doctor *doctor)
 {
     bool one_is_fine = false;
 
-    for (size_t i = 0; i < BW_ENDPOINTS_MAX && doctor->slot->endpoints[i] != NULL; i++)
-        one_is_fine |= check_endpoint(doctor, doctor->slot->endpoints[i]);
+    for (size_t i = 0; i < BW_ENDPOINTS_MAX && doctor->slot->endpoints[i] != NULL; i++) {
+        doctor->answers[i] = check_endpoint(doctor, doctor->slot->endpoints[i]);
+        one_is_fine |= doctor->answers[i];
+    }
     return one_is_fine;
 }
 
 /* ---- calls ---- */
 
-static bool unlock(struct bw_doctor *doctor)
+static bool unlock(struct bw_doctor *doctor, struct bw_client *client)
 {
     if (doctor->passphrase == NULL)
         return true;
-    return bw_ok(bw_client_unlock(doctor->client, bw_bytes_of(bw_secret_reveal(doctor->passphrase), bw_secret_len(doctor->passphrase))));
+    return bw_ok(bw_client_unlock(client, bw_bytes_of(bw_secret_reveal(doctor->passphrase), bw_secret_len(doctor->passphrase))));
 }
 
 /* NULL: it failed, which has been told */
-static const ProtobufCMessage *call(struct bw_doctor *doctor, enum bw_method_nr method, const ProtobufCMessage *request)
+static const ProtobufCMessage *call(struct bw_doctor *doctor, struct bw_client *client, enum bw_method_nr method, const ProtobufCMessage *request)
 {
     struct bw_refusal refusal = { 0 };
     ProtobufCMessage *reply;
-    bw_result result = bw_call(doctor->client, bw_method_by_number(method), request, &doctor->cli->arena, &reply, &refusal);
+    bw_result result = bw_call(client, bw_method_by_number(method), request, &doctor->cli->arena, &reply, &refusal);
 
     if (bw_ok(result))
         return reply;
@@ -166,18 +168,49 @@ static void judge_clock(struct bw_doctor *doctor, int64_t asked_us, int64_t answ
                         off < 0 ? "behind" : "ahead");
 }
 
-bool bw_check_describe(struct bw_doctor *doctor)
+/* Without its HSM, or room for its audit log, a node answers this and little else. Nothing is recorded for it. */
+static void judge_health(struct bw_doctor *doctor, const Bailiwick__V1__DescribeReply *reply)
+{
+    enum bw_code why = bw_code_by_name(reply->not_serving);
+
+    if (reply->not_serving[0] != '\0')
+        bw_doctor_found(doctor, BW_WRONG, bw_cli_what_to_do(why), "%s, node %s, does not serve: %s: %s", reply->region, reply->node,
+                        reply->not_serving, bw_code_row(why)->told);
+}
+
+static bool describe_node(struct bw_doctor *doctor, struct bw_client *client)
 {
     Bailiwick__V1__DescribeRequest request = BAILIWICK__V1__DESCRIBE_REQUEST__INIT;
     int64_t asked = bw_moment_now();
-    const Bailiwick__V1__DescribeReply *reply = unlock(doctor) ? (const void *)call(doctor, BW_METHOD_NR(Describe), &request.base) : NULL;
+    const Bailiwick__V1__DescribeReply *reply = unlock(doctor, client) ? (const void *)call(doctor, client, BW_METHOD_NR(Describe), &request.base) : NULL;
 
     if (reply == NULL)
         return false;
     judge_clock(doctor, asked, bw_moment_now(), reply->time_us);
     bw_doctor_found(doctor, BW_FINE, NULL, "%s, node %s, bailiwickd %s, %s; it takes us for %s", reply->region, reply->node, reply->version,
                     reply->hsm, reply->caller);
+    judge_health(doctor, reply);
     return true;
+}
+
+/* Each node by itself: one that ails makes some of an application's calls fail and others not. */
+static bool describe_endpoint(struct bw_doctor *doctor, const char *endpoint)
+{
+    struct bw_client_options options = bw_conf_client_options(doctor->slot);
+    BW_AUTO(client) client = NULL;
+
+    memset(options.endpoints, 0, sizeof options.endpoints);
+    options.endpoints[0] = endpoint;
+    return bw_ok(bw_client_new(&options, &client)) && describe_node(doctor, client);
+}
+
+bool bw_check_describe(struct bw_doctor *doctor)
+{
+    bool one_is_fine = false;
+
+    for (size_t i = 0; i < BW_ENDPOINTS_MAX; i++)
+        one_is_fine |= doctor->answers[i] && describe_endpoint(doctor, doctor->slot->endpoints[i]);
+    return one_is_fine && unlock(doctor, doctor->client);
 }
 
 /* Callers in other regions are told of the keys that are open to them, and of nothing else. */
@@ -195,11 +228,16 @@ bool bw_check_tenant(struct bw_doctor *doctor)
 
     if (is_abroad(doctor))
         return true;
-    const Bailiwick__V1__GetTenantReply *reply = (const void *)call(doctor, BW_METHOD_NR(GetTenant), &request.base);
+    const Bailiwick__V1__GetTenantReply *reply = (const void *)call(doctor, doctor->client, BW_METHOD_NR(GetTenant), &request.base);
     if (reply == NULL)
         return false;
     if (reply->tenant == NULL || reply->tenant->state != BAILIWICK__V1__TENANT_STATE__ACTIVE) {
         bw_doctor_found(doctor, BW_WRONG, bw_cli_what_to_do(BW_TENANT_SEALED), "%s is sealed: none of its keys works", doctor->slot->tenant.text);
+        return false;
+    }
+    if (!reply->tenant->token_open) {
+        bw_doctor_found(doctor, BW_WRONG, "the region's operator finds in the daemon's log why; once that is mended, 'bailiwick tenant activate' opens it",
+                        "%s is active, but its token in the HSM is not open: none of its keys works", doctor->slot->tenant.text);
         return false;
     }
     bw_doctor_found(doctor, BW_FINE, NULL, "%s is active", doctor->slot->tenant.text);
@@ -211,7 +249,7 @@ bool bw_check_keys(struct bw_doctor *doctor)
     Bailiwick__V1__ListKeysRequest request = BAILIWICK__V1__LIST_KEYS_REQUEST__INIT;
 
     request.usable = 1;
-    const Bailiwick__V1__ListKeysReply *reply = (const void *)call(doctor, BW_METHOD_NR(ListKeys), &request.base);
+    const Bailiwick__V1__ListKeysReply *reply = (const void *)call(doctor, doctor->client, BW_METHOD_NR(ListKeys), &request.base);
     if (reply == NULL)
         return false;
     if (reply->n_keys == 0)

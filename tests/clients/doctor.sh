@@ -8,18 +8,6 @@ cd "$DIR"
 conf=$DIR/broken.conf
 good=$BAILIWICK_PKCS11_CONFIG
 doctor=(bailiwick doctor --json --module "$MODULE" --provider-config)
-count=0
-
-# tells STATUS CAUSE REMEDY COMMAND...: it ends so, and says both in one line
-tells()
-{
-    local status=$1 cause=$2 remedy=$3 got=0
-    shift 3
-    "$@" >said 2>&1 </dev/null || got=$?
-    ((got == status)) || die "$cause: ended with $got, not $status: $(<said)"
-    sed 's,\\",",g' said | grep -F -- "$cause" | grep -qF -- "$remedy" || die "no line says '$cause' and '$remedy': $(<said)"
-    count=$((count + 1))
-}
 
 # broken SED CAUSE REMEDY: the good configuration, changed so
 broken()
@@ -53,6 +41,7 @@ broken 'd'                                          'there is no slot'          
 broken 's/^ca /deadline_ms = 5\n&/'                 'deadline_ms = 5'                                'must be milliseconds, 100 to 600000'
 broken 's/^ca /trace = maybe\n&/'                   'trace = maybe'                                  'must be yes or no'
 broken 's/^ca /login_required = maybe\n&/'          'login_required = maybe'                         'must be'
+broken 's/^endpoints .*/endpoints = a:1 b:1/'       'endpoints = a:1 b:1'                            'several with commas between'
 broken 's/^endpoints .*/endpoints = kms.example/'   'endpoints = kms.example'                        'host:port'
 broken 's/^ca .*/ca = ca.pem/'                      'ca = ca.pem'                                    'must be an absolute path'
 broken "s,^ca .*,ca = $CA/none.pem,"                'none.pem'                                       'No such file'
@@ -176,10 +165,38 @@ bailiwick ca revoke "$CA" "$CA/eu-central.acme.app.listed.pem" >/dev/null
 kill -HUP "$(<eu-central/pid)"
 broken 's,acme.app.t1,acme.app.listed,'                          'REVOKED'                        'use another certificate'
 
+# a tenant that is active, and whose token the node could not open when it started
+region_stop "$DIR/eu-central"
+mv "$DIR/eu-central/pins/tenant-acme.pin" pin
+region_start "$DIR/eu-central"
+port=$(<"$DIR/eu-central/port")
+for conf in "$BAILIWICK_PKCS11_CONFIG" "$DIR"/eu-central.*.conf; do
+    sed -i "s/^endpoints .*/endpoints = 127.0.0.1:$port/" "$conf"
+done
+conf=$DIR/broken.conf
+tells 4 'acme is active, but its token in the HSM is not open' "finds in the daemon's log why" "${doctor[@]}" "$good"
+grep -q "a tenant's token does not open" "$DIR/eu-central/log"
+mv pin "$DIR/eu-central/pins/tenant-acme.pin"
+cli_as operator tenant activate acme >/dev/null
+tells 0 'acme is active' '"finding":"fine"' "${doctor[@]}" "$good"
+
+# each node is asked by itself: here two names of one
+noted  "s/^endpoints .*/endpoints = 127.0.0.1:$port, localhost:$port/" 'it takes us for'             '"finding":"fine"'
+(($(grep -c 'it takes us for' said) == 2)) || die "not each endpoint was asked: $(<said)"
+
 # ---- the module ----
 tells 4 'is no PKCS#11 module' 'name bailiwick-pkcs11.so with --module' bailiwick doctor --json --module /lib/x86_64-linux-gnu/libm.so.6 --provider-config "$good"
 tells 4 'cannot open shared object file' 'install it, or name it with --module' bailiwick doctor --json --module "$DIR/none.so" --provider-config "$good"
 SOFTHSM2_CONF=$DIR/eu-central/softhsm2.conf tells 4 'C_Initialize fails with 0x7' "is it bailiwick's, of this version?" bailiwick doctor --json --module /usr/lib/softhsm/libsofthsm2.so --provider-config "$good"
+
+# ---- one reason: every one that an application can meet, by name and by number ----
+while read -r number name; do
+    tells 0 "$name ($number, CKR 0x" '"to_do":"' bailiwick doctor --json --reason "$name"
+    tells 0 "$name ($number, CKR 0x" '"to_do":"' bailiwick doctor --json --reason "$number"
+done < <(sed -n 's/^BW_CODE( *\([0-9]*\), \([A-Z_]*\),.*/\1 \2/p' "$BW_SOURCE/include/bailiwick/results.def" | awk '$1 > 0 && $1 < 120')
+((TOLD > 150)) || die "results.def was not read"
+tells 2 'there is no such reason' 'NO_SUCH' bailiwick doctor --reason NO_SUCH
+tells 2 'there is no such reason' '99' bailiwick doctor --reason 99
 
 # p11-kit's files: one user's, as no other is ours to break
 mkdir -p home/.config/pkcs11/modules
@@ -190,4 +207,4 @@ HOME=$DIR/home tells 0 "names $MODULE" '"finding":"fine"' "${doctor[@]}" "$good"
 
 # for people: the same, under a mark
 tells 0 'ok     endpoints' 'is region eu-central' bailiwick doctor --table --module "$MODULE" --provider-config "$good"
-checked "$count findings, each with its remedy"
+checked "$TOLD findings, each with its remedy"

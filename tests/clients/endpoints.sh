@@ -8,23 +8,6 @@ cd "$DIR"
 other=127.0.0.1:$(<us-east/port)
 home=127.0.0.1:$PORT
 
-# proxy NAME: a proxy in front of the home region. $said is its endpoint and $! its process, NAME.mode how it is, NAME.flow what went
-# through.
-proxies=()
-proxy()
-{
-    echo pass >"$1.mode"
-    mkfifo "$1.port"
-    /usr/bin/python3 "$BW_SOURCE/tests/lib/fault_proxy.py" "$PORT" "$DIR/$1.mode" >"$1.port" 2>>"$1.flow" &
-    proxies+=($!)
-    read -r said <"$1.port"
-    said=127.0.0.1:$said
-}
-stop_proxies()
-{
-    kill "${proxies[@]}"
-}
-AT_END+=(stop_proxies)
 proxy first
 first_proxy=$said first_pid=$!
 proxy second
@@ -105,8 +88,8 @@ echo pass >second.mode
 caller "endpoints = $first_proxy" "deadline_ms = 600" "idle_ms = 1000"
 well 600 "a connection"
 kill -USR1 "$first_pid"
-call 0x30 66 500 1100 "it goes silent under us: the deadline ends the call"
-well 600 "and the next has another"
+call 0x0 0 300 600 "it goes silent under us: another one answers before the deadline"
+well 600 "and the next call does not wait"
 kill -USR1 "$first_pid"
 sleep 1.1
 well 600 "it went silent while it was idle for longer than idle_ms: nobody notices"
@@ -114,13 +97,22 @@ kill -USR2 "$first_pid"
 well 600 "it was reset while it was idle: nobody notices"
 caller_ends
 
+caller "endpoints = $first_proxy, $second_proxy" "deadline_ms = 1200"
+well 600 "two endpoints"
+echo hole >first.mode
+call 0x0 0 600 1200 "the one in use goes silent in mid-connection: the other answers before the deadline"
+well 600 "and the next call does not wait"
+caller_ends
+echo pass >first.mode
+
 # ---- a ticket saves the certificates ----
-: >first.flow
-caller "endpoints = $first_proxy" "deadline_ms = 2000"
+proxy third # whose first connection is the application's first
+third_pid=$!
+caller "endpoints = $said" "deadline_ms = 2000"
 for number in {1..6}; do
     well 2000 "a call on connection $number"
-    kill -USR2 "$first_pid"
-    head -n "$number" < <(tail -n +1 -f --pid="$first_pid" first.flow) >flow
+    kill -USR2 "$third_pid"
+    head -n "$number" < <(tail -n +1 -f --pid="$third_pid" third.flow) >flow
 done
 caller_ends
 read -r _ full <flow

@@ -113,6 +113,23 @@ int host_main(int argc, char **argv, const struct host_case *cases, size_t count
     return argc == 2 ? 0 : 2;
 }
 
+void host_set_mode(const char *file, const char *text)
+{
+    FILE *stream = fopen(file, "w");
+    CHECK(stream != NULL && fputs(text, stream) >= 0 && fclose(stream) == 0);
+}
+
+bool host_is_to_cut(const char *file)
+{
+    char word[8] = "";
+    FILE *stream = fopen(file, "r");
+
+    CHECK(stream != NULL);
+    int read = fscanf(stream, "%7s", word);
+    (void)fclose(stream);
+    return read == 1 && strcmp(word, "cut") == 0;
+}
+
 long host_now_ms(void)
 {
     struct timespec now;

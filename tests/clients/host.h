@@ -37,6 +37,14 @@ extern const char *host_module; /* as it was named */
 extern void       *host_handle; /* as it was loaded */
 
 long host_now_ms(void);
+
+/* The mode file of a proxy (tests/lib/fault_proxy.py), and whether what it orders to cut is still to be cut. */
+void host_set_mode(const char *file, const char *text);
+bool host_is_to_cut(const char *file);
+
+/* How much later than its deadline a call may be over: 2 ms were measured on a quiet machine, 36 with two busy loops for each of its
+ * cores. */
+enum { HOST_LATE_MS = 100 };
 int  host_entries(const char *path); /* of a folder, such as /proc/self/fd */
 
 #endif

@@ -15,6 +15,8 @@ cli_as app wrap --key orders <<<"text" >"$DIR/envelope"
 start_load "$key"
 await_results 100
 
+doctor=(bailiwick doctor --json --module "$MODULE")
+
 # refuses: says so, and gives nothing away
 refuses()
 {
@@ -29,11 +31,13 @@ if ((${#MOUNTS[@]})); then
     cat /dev/zero >"$eu/audit/filler" 2>/dev/null || true
     await_log eu-central "$line" '"not serving" part=audit' >/dev/null
     refuses || die "a full disk: $(<"$DIR/said")"
-    printf 'ok      %s\n' "on a full disk nothing is released, and the caller is told AUDIT_UNAVAILABLE"
+    tells 4 'does not serve: AUDIT_UNAVAILABLE: the audit log cannot be written' "must make room on the audit log's disk" "${doctor[@]}"
+    printf 'ok      %s\n' "on a full disk nothing is released, the caller is told AUDIT_UNAVAILABLE, and doctor says what to do"
     line=$(log_end eu-central)
     rm "$eu/audit/filler"
     await_log eu-central "$line" 'notice serving' >/dev/null
     await_results 100
+    tells 0 'region eu-central' '"finding":"fine"' "${doctor[@]}"
     printf 'ok      %s\n' "with room again the daemon serves again by itself"
 fi
 

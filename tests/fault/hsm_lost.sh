@@ -15,6 +15,7 @@ health()
     stock "$(dirname "$0")/health.py" "$CA" "$PORT"
 }
 [[ $(health) == SERVING ]]
+doctor=(bailiwick doctor --json --module "$MODULE")
 for time in first second third; do
     await_results 100
     line=$(log_end eu-central)
@@ -23,13 +24,15 @@ for time in first second third; do
     expect 3 HSM_UNAVAILABLE cli_as app unwrap <"$DIR/envelope"
     expect 3 HSM_UNAVAILABLE cli_as custodian key create --spec AES_256
     [[ $(health) == NOT_SERVING ]] || die "health says $(health)"
+    tells 4 'does not serve: HSM_UNAVAILABLE: the HSM does not answer' "the region's operator must bring the HSM back" "${doctor[@]}"
     line=$(log_end eu-central)
     rm "$BW_HSM_GONE"
     await_log eu-central "$line" 'notice serving' >/dev/null
     await_results 100
     cli_as app unwrap <"$DIR/envelope" | grep -qx text
     [[ $(health) == SERVING ]] || die "health says $(health)"
-    printf 'ok      the HSM was lost a %s time: refused as HSM_UNAVAILABLE, NOT_SERVING, and served again by itself\n' "$time"
+    tells 0 'region eu-central' '"finding":"fine"' "${doctor[@]}"
+    printf 'ok      the HSM was lost a %s time: refused as HSM_UNAVAILABLE, NOT_SERVING, told by doctor, and served again by itself\n' "$time"
 done
 stop_load
 cli_as auditor audit query >"$DIR/records"

@@ -116,7 +116,11 @@ async def serve(reader, writer):
     if mode()[0] == "refuse":
         Connection(writer, writer).reset()
         return
-    up_reader, up_writer = await asyncio.open_connection("127.0.0.1", target)
+    try:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", target)
+    except OSError:
+        Connection(writer, writer).reset()
+        return
     connection = Connection(writer, up_writer)
     connections.add(connection)
     await asyncio.gather(pump(connection, "up", reader, up_writer, None), pump(connection, "down", up_reader, writer, [0]))

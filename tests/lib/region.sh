@@ -126,6 +126,24 @@ records()
     cli_as auditor audit query "$@" | wc -l
 }
 
+# proxy NAME [PORT]: a proxy (fault_proxy.py) in front of eu-central, or of what listens there. $said is its endpoint and $! its process; in $DIR, NAME.mode says how
+# it is, and NAME.flow what went through.
+PROXIES=()
+proxy()
+{
+    echo pass >"$DIR/$1.mode"
+    mkfifo "$DIR/$1.port"
+    /usr/bin/python3 "$BW_SOURCE/tests/lib/fault_proxy.py" "${2:-$PORT}" "$DIR/$1.mode" >"$DIR/$1.port" 2>>"$DIR/$1.flow" &
+    ((${#PROXIES[@]})) || AT_END+=(stop_proxies)
+    PROXIES+=($!)
+    read -r said <"$DIR/$1.port"
+    said=127.0.0.1:$said
+}
+stop_proxies()
+{
+    kill "${PROXIES[@]}"
+}
+
 # expect STATUS TEXT COMMAND...: the command must end with that status and say that text, on either output.
 expect()
 {
@@ -134,6 +152,18 @@ expect()
     said=$("$@" 2>&1) || got=$?
     ((got == status)) || die "$*: ended with $got, not $status: $said"
     [[ $said == *"$text"* ]] || die "$*: does not say '$text' but: $said"
+}
+
+# tells STATUS CAUSE REMEDY COMMAND...: doctor ends so, and says both in one line of JSON. $TOLD counts them.
+TOLD=0
+tells()
+{
+    local status=$1 cause=$2 remedy=$3 got=0
+    shift 3
+    "$@" >"$DIR/said" 2>&1 </dev/null || got=$?
+    ((got == status)) || die "$cause: ended with $got, not $status: $(<"$DIR/said")"
+    sed 's,\\",",g' "$DIR/said" | grep -F -- "$cause" | grep -qF -- "$remedy" || die "no line says '$cause' and '$remedy': $(<"$DIR/said")"
+    TOLD=$((TOLD + 1))
 }
 
 # python_messages: compiles the protocol for stock gRPC clients into $DIR/messages.

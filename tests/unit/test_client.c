@@ -448,8 +448,8 @@ static const struct { const char *why; enum rudeness rudeness; enum bw_code code
     { "speaks something inside TLS",       RUDE_NO_HTTP2,       BW_PROTOCOL_BROKEN },
     { "does not offer HTTP/2",             RUDE_OTHER_PROTOCOL, BW_TLS_REFUSED },
     { "leaves when the request comes",     RUDE_LEAVES,         BW_UNREACHABLE },
-    { "stops reading",                     RUDE_SILENT,         BW_DEADLINE },
-    { "never answers",                     RUDE_DEAF,           BW_DEADLINE },
+    { "stops reading",                     RUDE_SILENT,         BW_UNREACHABLE },
+    { "never answers",                     RUDE_DEAF,           BW_UNREACHABLE },
     { "compresses though nobody asked",    RUDE_COMPRESSES,     BW_PROTOCOL_BROKEN },
     { "announces an endless message",      RUDE_ENDLESS,        BW_PROTOCOL_BROKEN },
     { "ends the stream without an answer", RUDE_NO_ANSWER,      BW_PROTOCOL_BROKEN },
@@ -574,17 +574,34 @@ static void a_server_that_is_not_there_is_waited_for_until_the_deadline(void **s
     echo_server_free(&server);
 }
 
+/* deadline: in milliseconds; of the shortest calls it says itself that the node is silent */
 static void a_node_that_stands_still_is_left_after_one_call(void **state)
 {
-    struct bw_client *client = client_of(world.server.port, 300);
+    static const struct { unsigned deadline; enum bw_code code; } calls[] = { { 200, BW_DEADLINE }, { 400, BW_UNREACHABLE } };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        struct bw_client *client = client_of(world.server.port, calls[i].deadline);
+        expect(call(client, "/test/Echo", false), BW_OK);
+        echo_server_signal(&world.server, SIGSTOP);
+        enum bw_code code = call(client, "/test/Echo", false).code;
+        echo_server_signal(&world.server, SIGCONT);
+        assert_int_equal(code, calls[i].code);
+        expect(call(client, "/test/Echo", false), BW_OK);
+        assert_int_equal(stats_of(client).connections, 2);
+        bw_client_free(client);
+    }
+}
+
+static void an_operation_that_takes_its_time_is_no_silence(void **state)
+{
+    struct bw_client *client = client_of(world.server.port, 800);
 
     (void)state;
     expect(call(client, "/test/Echo", false), BW_OK);
-    echo_server_signal(&world.server, SIGSTOP);
-    expect(call(client, "/test/Echo", false), BW_DEADLINE);
-    echo_server_signal(&world.server, SIGCONT);
+    expect(call(client, "/test/Hold", true), BW_DEADLINE); /* three times it is asked for a sign of life, and gives one */
     expect(call(client, "/test/Echo", false), BW_OK);
-    assert_int_equal(stats_of(client).connections, 2);
+    assert_int_equal(stats_of(client).connections, 1);
     bw_client_free(client);
 }
 
@@ -728,6 +745,32 @@ static void another_endpoint_takes_over(void **state)
     bw_client_free(client);
     echo_server_free(&first);
     echo_server_free(&second);
+}
+
+static void another_endpoint_answers_for_one_that_fell_silent(void **state)
+{
+    struct echo_server first = own_server();
+    int ports[] = { first.port, world.server.port };
+    struct bw_client_options options = options_for(ports, 2, 1000);
+    struct bw_client *client = new_client(&options);
+
+    (void)state;
+    expect(call(client, "/test/Echo", false), BW_OK);
+    assert_int_equal(first.notes->requests, 1);
+    echo_server_signal(&first, SIGSTOP);
+    int64_t begun = now_ms();
+    bw_result silent = call(client, "/test/Echo", true);
+    int64_t took = now_ms() - begun;
+    begun = now_ms();
+    bw_result after = call(client, "/test/Echo", false);
+    int64_t took_after = now_ms() - begun;
+    echo_server_signal(&first, SIGCONT);
+    expect(silent, BW_OK);
+    assert_in_range(took, 500, 900); /* a quarter to notice, a quarter to be sure */
+    expect(after, BW_OK);
+    assert_in_range(took_after, 0, 200);
+    bw_client_free(client);
+    echo_server_free(&first);
 }
 
 static void an_endpoint_of_another_region_does_not_spoil_the_others(void **state)
@@ -1084,6 +1127,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_deadline_holds_and_the_server_knows_it),
         cmocka_unit_test(a_server_that_is_not_there_is_waited_for_until_the_deadline),
         cmocka_unit_test(a_node_that_stands_still_is_left_after_one_call),
+        cmocka_unit_test(an_operation_that_takes_its_time_is_no_silence),
         cmocka_unit_test(an_idle_connection_is_not_trusted),
         cmocka_unit_test(a_crash_between_two_calls_is_unseen),
         cmocka_unit_test(a_drain_and_restart_is_unseen),
@@ -1091,6 +1135,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_server_that_dies_in_mid_call_is_not_asked_again_otherwise),
         cmocka_unit_test(a_draining_node_is_asked_again_if_it_may),
         cmocka_unit_test(another_endpoint_takes_over),
+        cmocka_unit_test(another_endpoint_answers_for_one_that_fell_silent),
         cmocka_unit_test(an_endpoint_of_another_region_does_not_spoil_the_others),
         cmocka_unit_test(an_endpoint_that_hangs_takes_at_most_half_the_time),
         cmocka_unit_test(many_threads_share_a_connection),

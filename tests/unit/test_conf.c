@@ -122,6 +122,7 @@ static const struct { const char *why; const char *text; const char *line; const
     { "an endpoint without a port",  "[a]\n" WHO FILES "endpoints = kms\n",           ":8: ", "must be host:port" },
     { "a port that is none",         "[a]\n" WHO FILES "endpoints = kms:70000\n",     ":8: ", "must be host:port" },
     { "an endpoint too few",         "[a]\n" WHO FILES "endpoints = kms:1,,kms:2\n",  ":8: ", "must be host:port" },
+    { "endpoints without a comma",   "[a]\n" WHO FILES "endpoints = kms:1 kms:2\n",   ":8: ", "must be host:port" },
     { "IPv6 without brackets",       "[a]\n" WHO FILES "endpoints = ::1:7443\n",      ":8: ", "must be host:port" },
     { "a file that is not there",    "[a]\n" WHO WHERE "ca = /nowhere/ca.pem\n",      ":6: ", "[a] ca = /nowhere/ca.pem: No such file or directory" },
     { "a path that is relative",     "[a]\n" WHO WHERE "ca = ca.pem\ncertificate = PEM\nkey = PEM\n", ":6: ", "ca = ca.pem: must be an absolute path" },
