@@ -370,13 +370,15 @@ void bw_daemon_tell_counters(struct bw_daemon *daemon)
 {
     struct bw_audit_stats stats;
     struct bw_audit_progress scrubbed;
-    char records[24], commits[24], read_again[48], passes[24];
+    char records[24], commits[24], calls[24], read_again[48], passes[24];
 
     bw_audit_stats(daemon->audit, &stats);
     (void)snprintf(records, sizeof records, "%" PRIu64, stats.records);
     (void)snprintf(commits, sizeof commits, "%" PRIu64, stats.commits);
+    (void)snprintf(calls, sizeof calls, "%" PRIuFAST64, atomic_load(&daemon->calls));
     bw_audit_progress(daemon->audit, &scrubbed);
     (void)snprintf(read_again, sizeof read_again, "%" PRIu64 "/%" PRIu64, scrubbed.at, scrubbed.of);
     (void)snprintf(passes, sizeof passes, "%" PRIu64, scrubbed.passes);
-    bw_log(daemon->log, BW_LOG_NOTICE, "counters", { "records", records }, { "commits", commits }, { "read_again", read_again }, { "passes", passes });
+    bw_log(daemon->log, BW_LOG_NOTICE, "counters", { "records", records }, { "commits", commits }, { "calls", calls },
+           { "read_again", read_again }, { "passes", passes });
 }

@@ -40,6 +40,7 @@ struct bw_daemon {
     struct bw_listener     *listener;
     struct bw_vitals       *vitals;
     atomic_int              unwell;     /* a bw_code, of vitals: why health says NOT_SERVING; BW_OK when it says SERVING */
+    atomic_uint_fast64_t    calls;      /* taken since the start; a Batch is one */
     int                     port;       /* that it listens on */
 };
 

@@ -158,6 +158,7 @@ static bool leave_to_worker(struct bw_job *job)
 size_t bw_serve(struct bw_daemon *daemon, struct bw_call *call)
 {
     call->daemon = daemon;
+    atomic_fetch_add_explicit(&daemon->calls, 1, memory_order_relaxed);
     bw_result made = make_jobs(call, 1);
     if (!bw_ok(made)) {
         call->send(call, made, (bw_bytes){ 0 }, (bw_bytes){ 0 });

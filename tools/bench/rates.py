@@ -32,7 +32,7 @@ def measure(side, operation, callers):
     region = side.region
     if not side.drivers and "error" in side.slice(operation, callers, 1):
         return None
-    before = (region.counters(), region.wire_bytes(), region.log_end()) if region else None
+    before = (region.counters(), region.wire_bytes()) if region else None
     spent = sum(sides.cpu_ns(pid) for pid in side.servers())
     result = side.slice(operation, callers, SLICE_MS)
     if "error" in result:
@@ -44,10 +44,10 @@ def measure(side, operation, callers):
     figures = {"rate": done / result["seconds"], "p50": result["p50_us"], "p99": result["p99_us"], "p999": result["p999_us"],
                "client_cpu": result["cpu_us"] / done, "server_cpu": spent / 1e3 / done}
     if region:
-        (records, commits), sent, log_end = before
-        records_now, commits_now = region.counters()
+        (records, commits, calls), sent = before
+        records_now, commits_now, calls_now = region.counters()
         figures |= {"per_sync": (records_now - records) / max(1, commits_now - commits), "bytes": (region.wire_bytes() - sent) / done,
-                    "requests": region.requests(log_end) / done}
+                    "calls": (calls_now - calls) / done}
     return figures
 
 

@@ -58,9 +58,9 @@ def rates_table(cells):
                      *(with_spread(ratio(cell, "rate", "ours", other)) for other in ("direct", "p11-kit")),
                      ", ".join(one("ours", figure) for figure in ("p50", "p99", "p999")), one("direct", "p50"),
                      one("ours", "client_cpu") + ", " + one("ours", "server_cpu"), one("direct", "client_cpu"),
-                     one("ours", "bytes"), one("ours", "requests"), one("ours", "per_sync")])
+                     one("ours", "bytes"), one("ours", "calls"), one("ours", "per_sync")])
     return table(["operation @ callers", "direct /s:", "p11-kit /s:", "ours /s:", "ours/direct:", "ours/p11-kit:", "ours p50, p99, p99.9 us:", "direct p50 us:",
-                  "CPU us/op: module, daemon:", "direct CPU us/op:", "bytes/op:", "requests/op:", "records/sync:"], rows)
+                  "CPU us/op: module, daemon:", "direct CPU us/op:", "bytes/op:", "RPCs/op:", "records/sync:"], rows)
 
 
 def beside_table(cells):

@@ -145,27 +145,18 @@ class Region:
         return f"{self.folder}/{name}"
 
     def counters(self):
-        """Records and commits, from the line that SIGUSR1 has the daemon write."""
+        """Records, commits and calls, from the line that SIGUSR1 has the daemon write."""
         with open(self.file("log"), errors="replace") as log:
             log.seek(0, os.SEEK_END)
             os.kill(self.pid, signal.SIGUSR1)
             said = ""
             for _ in range(1000):
                 said += log.read()
-                found = re.search(r" counters records=(\d+) commits=(\d+)", said)
+                found = re.search(r" counters records=(\d+) commits=(\d+) calls=(\d+)", said)
                 if found:
-                    return int(found.group(1)), int(found.group(2))
+                    return tuple(int(n) for n in found.groups())
                 time.sleep(0.005)
         sys.exit("bench: the daemon tells no counters")
-
-    def log_end(self):
-        return os.path.getsize(self.file("log"))
-
-    def requests(self, start):
-        """How many the daemon has answered since its log ended there: it writes a line for each, those in one message too."""
-        with open(self.file("log"), "rb") as log:
-            log.seek(start)
-            return log.read().count(b" request request=")
 
     def wire_bytes(self):
         """Bytes inside TCP that the daemon's connections carried, both ways."""
