@@ -136,9 +136,7 @@ region_stop "$DIR/eu-central"
 region_start "$DIR/eu-central"
 nothing_works "the daemon was started again"
 activate
-daemon=$(<"$DIR/eu-central/pid")
-kill -KILL "$daemon"
-wait "$daemon" 2>/dev/null || true
+region_kill "$DIR/eu-central"
 region_start "$DIR/eu-central"
 nothing_works "the daemon died"
 activate

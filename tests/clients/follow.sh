@@ -27,8 +27,7 @@ for how in TERM KILL TERM; do
     if [[ $how == TERM ]]; then
         region_stop "$eu"
     else
-        kill -KILL "$(<"$eu/pid")"
-        wait "$(<"$eu/pid")" 2>/dev/null || true
+        region_kill "$eu"
     fi
     region_start "$eu"
     wrap

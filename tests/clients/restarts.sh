@@ -39,18 +39,7 @@ finish()
 }
 all_made=0 unheard=0
 
-end_daemon()
-{
-    local pid
-
-    if [[ $1 == KILL ]]; then
-        pid=$(<"$eu/pid")
-        kill -KILL "$pid"
-        wait "$pid" 2>/dev/null || true
-    else
-        region_stop "$eu"
-    fi
-}
+end_daemon() { if [[ $1 == KILL ]]; then region_kill "$eu"; else region_stop "$eu"; fi; }
 
 now_ms()
 {

@@ -7,16 +7,6 @@ source "$(dirname "$0")/../lib/region.sh"
 kills=${1:-50}
 live_region
 
-# the shell is the daemon's parent: wait returns when it is gone
-kill_daemon()
-{
-    local pid
-
-    pid=$(<"$DIR/eu-central/pid")
-    kill -KILL "$pid"
-    wait "$pid" 2>/dev/null || true
-}
-
 make_keys()
 {
     local made
@@ -36,7 +26,7 @@ start_load "$key"
 
 for ((kill = 1; kill <= kills; kill++)); do
     await_results $((RANDOM % 400 + 1))
-    kill_daemon
+    region_kill "$DIR/eu-central"
     region_start "$DIR/eu-central" 3>&-
 done
 await_results 100

@@ -13,15 +13,6 @@ wrap() # COUNT
     seq "$1" | xargs -I{} sh -c 'printf text | bailiwick --config "$0" wrap --key orders >/dev/null' "$DIR/eu-central.acme.app.conf"
 }
 
-kill_daemon()
-{
-    local pid
-    pid=$(<"$eu/pid")
-    kill -KILL "$pid"
-    wait "$pid" 2>/dev/null || true
-    rm -f "$eu/pid"
-}
-
 # refused TEXT: the daemon does not start, and says so
 refused()
 {
@@ -34,7 +25,7 @@ refused()
 # ---- the write-ahead log, in which everything since the last start is ----
 wrap 20
 cli_as auditor audit checkpoint --last "$DIR/last" >/dev/null
-kill_daemon
+region_kill "$eu"
 cp -a "$eu/audit" "$DIR/whole"
 rm "$eu/audit/audit.db-wal"
 refused LOG_POSITION last_good

@@ -27,14 +27,9 @@ start_on_disk()
     LD_PRELOAD=$BW_BUILD/tests/libpower_cut.so BW_DISK=$DIR/disk BW_DISK_OF=$eu region_start "$eu"
 }
 
-# the shell is the daemon's parent: wait returns when it is gone
 cut_power()
 {
-    local pid
-
-    pid=$(<"$eu/pid")
-    kill -KILL "$pid"
-    wait "$pid" 2>/dev/null || true
+    region_kill "$eu"
     rm -rf "$eu"/audit* "$eu/store"
     cp -a "$DIR/disk/." "$eu/"
 }

@@ -15,12 +15,10 @@ exec 3>"$DIR/words"
 # an idle client must not hold up the stop until the grace for running calls, 10 s, is over
 end_daemon()
 {
-    local pid begun=$SECONDS
+    local begun=$SECONDS
 
     if [[ $1 == KILL ]]; then
-        pid=$(<"$eu/pid")
-        kill -KILL "$pid"
-        wait "$pid" 2>/dev/null || true
+        region_kill "$eu"
     else
         region_stop "$eu"
         ((SECONDS - begun < 5)) || die "the daemon took $((SECONDS - begun)) s to stop"

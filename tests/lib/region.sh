@@ -57,6 +57,17 @@ start_region()
     cli_conf "$DIR/$region.operator.conf" "$region" "$(<"$DIR/$region/port")" "$CA" "$region.operator.ops"
 }
 
+# region_kill DIR: its daemon dies at once. We are its parent: wait returns when it is gone.
+region_kill()
+{
+    local pid
+
+    pid=$(<"$1/pid")
+    rm "$1/pid"
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null || true
+}
+
 # make_tenant REGION TENANT: with an app, a custodian and an auditor, all called t1; passphrase-less keys.
 make_tenant()
 {
