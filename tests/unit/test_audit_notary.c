@@ -50,8 +50,8 @@ static void take_alarm(void *self, bw_result what, bw_bytes checkpoint)
 {
     (void)self;
     (void)snprintf(alarm_note, sizeof alarm_note, "%.*s", (int)checkpoint.len, (const char *)checkpoint.data);
-    alarm_code = (unsigned)what.code;
     alarms++;
+    alarm_code = (unsigned)what.code; /* last: who waits for it finds it counted */
 }
 
 static void await_alarm(enum bw_code code)
